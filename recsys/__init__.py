@@ -1,0 +1,1 @@
+"""Private recommenders: data, models, privacy, federation, evaluation. Knows no PySyft, no screens."""

@@ -1,0 +1,1 @@
+"""What people touch: the `toyfed` command line and the web pages."""
