@@ -1,0 +1,175 @@
+"""The one contract that every recommender fulfils, and the exact top-n that they share."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from recsys.data.interactions import Interactions
+from recsys.errors import ModelError
+
+if TYPE_CHECKING:
+    from recsys.data.catalogue import Catalogue
+
+__all__ = ["Recommendations", "Recommender", "chunks", "mask_seen", "top_n"]
+
+CHUNK_CELLS = 1 << 23
+"""Score cells held at once by chunked code: 32 MB of float32."""
+
+
+@dataclass(frozen=True, eq=False)
+class Recommendations:
+    """Toys per shopper, best first; a list is short when a shopper has exhausted the catalogue.
+
+    Args:
+        ids: per shopper, int32 [<= n] catalogue indices.
+        scores: per shopper, float32 [<= n], falling.
+    """
+
+    ids: list[npt.NDArray[np.int32]]
+    scores: list[npt.NDArray[np.float32]]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __repr__(self) -> str:
+        return f"Recommendations(for {len(self.ids)} shoppers)"
+
+
+class Recommender(ABC):
+    """A model that scores every toy of the catalogue for a shopper's history.
+
+    Shoppers are never looked up: each is described by the purchases given to `score`, so a model
+    serves shoppers that it was not fitted on, and holds nothing about a single one by name.
+
+    Privacy: `fit` and `score` read shoppers' purchases and stay at the merchant.
+    """
+
+    name: ClassVar[str]
+    _n_items: int | None = None
+
+    @abstractmethod
+    def fit(self, interactions: Interactions, catalogue: Catalogue) -> Self:
+        """Learn from purchases (may be none at all) and the public catalogue; returns self."""
+
+    @abstractmethod
+    def score(self, histories: Interactions) -> npt.NDArray[np.float32]:
+        """Score every toy for every row: float32 [n_rows, n_items], finite, higher is better.
+
+        Toys in the history are scored like any other; masking them is the caller's choice. An
+        empty history gets a row too (zeros where a model knows nothing about a stranger).
+        """
+
+    @property
+    def n_items(self) -> int:
+        """Number of toys in the catalogue that the model was fitted on."""
+        if self._n_items is None:
+            raise ModelError(
+                f"Expected a fitted {type(self).__name__}, found one without fit. Call fit first."
+            )
+        return self._n_items
+
+    def recommend(
+        self,
+        histories: Interactions,
+        n: int = 10,
+        allowed: npt.NDArray[np.bool_] | None = None,
+        exclude_seen: bool = True,
+    ) -> Recommendations:
+        """Return the best `n` toys per shopper, ties by lower catalogue index.
+
+        Args:
+            histories: one row per shopper, over the same catalogue as the model.
+            n: length of the lists; fewer come back when fewer toys are left.
+            allowed: bool [n_items], False hides a toy from everyone.
+            exclude_seen: hide the toys in a shopper's own history from her list.
+
+        Raises:
+            ModelError: for an unfitted model, another catalogue or a mask of another length.
+        """
+        self.check_histories(histories)
+        if n < 0:
+            raise ModelError(f"Expected n >= 0 toys to recommend, found {n}.")
+        if allowed is not None and allowed.shape != (self.n_items,):
+            raise ModelError(
+                f"Expected `allowed` with one flag for each of the {self.n_items} toys, "
+                f"found shape {allowed.shape}."
+            )
+        ids: list[npt.NDArray[np.int32]] = []
+        scores: list[npt.NDArray[np.float32]] = []
+        for rows in chunks(histories.n_shoppers, self.n_items):
+            part = histories.rows(rows)
+            block = self.score(part)
+            if exclude_seen:
+                block = mask_seen(block, part)
+            if allowed is not None:
+                block = np.where(allowed, block, -np.inf)
+            for row in block:
+                best = top_n(row, n)
+                ids.append(best)
+                scores.append(row[best].astype(np.float32))
+        return Recommendations(ids, scores)
+
+    def similar_items(
+        self, item: int, n: int = 10
+    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
+        """Return the `n` toys that a shopper of `item` alone would be shown: ids and scores."""
+        if not 0 <= item < self.n_items:
+            raise ModelError(
+                f"Expected a toy index from 0 to {self.n_items - 1}, found {item}. "
+                "Look it up in the catalogue's index_of."
+            )
+        best = self.recommend(Interactions.from_lists([[item]], self.n_items), n)
+        return best.ids[0], best.scores[0]
+
+    def check_histories(self, histories: Interactions) -> None:
+        """Raise ModelError unless `histories` are over the catalogue of this fitted model."""
+        if histories.n_items != self.n_items:
+            raise ModelError(
+                f"Expected histories over {self.n_items} toys, found {histories.n_items}. "
+                "Use the catalogue that the model was fitted on."
+            )
+
+
+def chunks(
+    n_rows: int, n_columns: int, cells: int = CHUNK_CELLS
+) -> Iterator[npt.NDArray[np.int64]]:
+    """Yield consecutive row numbers in blocks of about `cells` matrix cells."""
+    size = max(1, cells // max(1, n_columns))
+    for start in range(0, n_rows, size):
+        yield np.arange(start, min(start + size, n_rows), dtype=np.int64)
+
+
+def mask_seen(
+    scores: npt.NDArray[np.float32], histories: Interactions
+) -> npt.NDArray[np.float32]:
+    """Return a copy of `scores` [n_rows, n_items] with each row's own history at -inf."""
+    masked = np.array(scores, dtype=np.float32)
+    rows = np.repeat(np.arange(histories.n_shoppers), np.diff(histories.indptr))
+    masked[rows, histories.items] = -np.inf
+    return masked
+
+
+def top_n(scores: npt.NDArray[np.float32], n: int) -> npt.NDArray[np.int32]:
+    """Return the indices of the `n` highest scores, best first, ties by lower index.
+
+    Args:
+        scores: [n_items]; -inf and NaN mark toys that may not be shown.
+        n: length of the list; it is short when fewer toys may be shown.
+    """
+    shown = np.flatnonzero(scores > -np.inf)
+    if n < shown.size:
+        values = scores[shown]
+        if n <= 0:
+            return np.empty(0, dtype=np.int32)
+        threshold = np.partition(values, values.size - n)[values.size - n]
+        above = shown[values > threshold]
+        level = shown[values == threshold][: n - above.size]
+        shown = np.concatenate([above, level])
+    order = np.lexsort((shown, -scores[shown]))
+    return shown[order].astype(np.int32)
