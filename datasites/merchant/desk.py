@@ -1,0 +1,329 @@
+"""The merchant's desk: requests, review, approval. What command line and console both call.
+
+An approval binds, by sha256, every file of the code and every word of the proposal (settings,
+phases, outputs, privacy events), until it expires or is revoked. A round is run only if it is
+part of an approved proposal, comes from the same data scientist and brings the same code.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from datasites.errors import BudgetError, ReviewError
+from datasites.merchant import code as remote_code
+from datasites.merchant.home import MerchantHome
+from datasites.merchant.ledger import Approval, Ledger
+from datasites.merchant.scan import Finding, scan
+from datasites.protocol import Phase, Proposal, Result, Round
+from datasites.recipes import recipe_named, recipe_names
+from recsys.data import read_catalogue
+from recsys.errors import ToyFedError
+from recsys.files import atomic_write_text
+from recsys.privacy import Budget, compose, epsilon_of
+
+if TYPE_CHECKING:
+    from datasites.syftbox import Submission
+
+__all__ = [
+    "Request",
+    "Review",
+    "approve",
+    "check_result",
+    "check_round",
+    "file_request",
+    "reject",
+    "requests",
+    "review",
+    "revoke",
+]
+
+APPROVAL_DAYS = 30
+
+
+@dataclass(frozen=True)
+class Request:
+    """A code request as it lies on the desk."""
+
+    study: str
+    job: str
+    sender: str
+    received_at: str
+    code: Path
+    code_sha256: str
+    proposal: Proposal
+    status: str  # "pending", "approved", "rejected", "revoked", "expired"
+    status_text: str
+
+
+@dataclass(frozen=True)
+class Review:
+    """What a merchant should know before saying yes. Public: nothing in it depends on shoppers."""
+
+    request: Request
+    shipped: bool  # byte-identical to the recipe of this installation: the green badge
+    difference: str  # unified diff against that recipe, "" when identical or unknown
+    findings: list[Finding]
+    problems: list[str]  # reasons why it cannot be approved at all
+    cost_epsilon: float  # of everything the study releases, by itself
+    spent_epsilon: float  # of everything already booked or promised here
+    after_epsilon: float  # of both together
+    budget: Budget
+
+
+def file_request(
+    home: MerchantHome, ledger: Ledger, submission: Submission, proposal: Proposal
+) -> Request:
+    """Put an arrived proposal on the desk, once; the code is copied and never changes again.
+
+    Raises ReviewError if the study's name is already taken by another request.
+    """
+    folder = home.requests / proposal.study
+    digest = remote_code.code_digest(submission.code)
+    if not (folder / "request.json").exists():
+        fresh = home.requests / f".{proposal.study}.new"
+        shutil.rmtree(fresh, ignore_errors=True)
+        shutil.copytree(submission.code, fresh / "code")
+        atomic_write_text(fresh / "proposal.json", proposal.model_dump_json(indent=1))
+        facts = {
+            "job": submission.job,
+            "sender": submission.sender,
+            "received_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "code_sha256": digest,
+        }
+        atomic_write_text(fresh / "request.json", json.dumps(facts))
+        shutil.rmtree(folder, ignore_errors=True)
+        fresh.replace(folder)
+    request = _read_request(home, ledger, proposal.study)
+    if (request.sender, request.code_sha256, request.proposal.sha256) != (
+        submission.sender,
+        digest,
+        proposal.sha256,
+    ):
+        raise ReviewError(
+            f"the study name '{proposal.study}' is taken here by another request. "
+            "Submit under a new name."
+        )
+    ledger.request(
+        submission.job,
+        proposal.study,
+        submission.sender,
+        digest,
+        proposal.sha256,
+        {"recipe": proposal.recipe, "epsilon": proposal.epsilon, "delta": proposal.delta},
+    )
+    return request
+
+
+def requests(home: MerchantHome, ledger: Ledger) -> list[Request]:
+    """Every request that ever arrived, newest first."""
+    found = [
+        _read_request(home, ledger, path.parent.name)
+        for path in home.requests.glob("[a-z0-9]*/request.json")
+    ]
+    return sorted(found, key=lambda request: request.received_at, reverse=True)
+
+
+def _read_request(home: MerchantHome, ledger: Ledger, study: str) -> Request:
+    folder = home.requests / study
+    try:
+        facts = json.loads((folder / "request.json").read_text())
+        proposal = Proposal.model_validate_json((folder / "proposal.json").read_text())
+    except FileNotFoundError:
+        names = sorted(path.parent.name for path in home.requests.glob("[a-z0-9]*/request.json"))
+        raise ReviewError(
+            f"expected a request for the study '{study}', found "
+            f"{', '.join(names) if names else 'no requests yet'}. "
+            "`toyfed datasite requests` lists them."
+        ) from None
+    status, text = _decision(ledger, facts["job"], study)
+    return Request(
+        study=study,
+        job=facts["job"],
+        sender=facts["sender"],
+        received_at=facts["received_at"],
+        code=folder / "code",
+        code_sha256=facts["code_sha256"],
+        proposal=proposal,
+        status=status,
+        status_text=text,
+    )
+
+
+def _decision(ledger: Ledger, job: str, study: str) -> tuple[str, str]:
+    """What was decided about a request, and how to say it to its sender."""
+    state = next((one.state for one in ledger.requests() if one.request_id == job), "waiting")
+    if state == "waiting":
+        return "pending", "waiting for the merchant's review"
+    if state == "rejected":
+        reasons = [
+            str(entry.body["reason"])
+            for entry in ledger.entries()
+            if entry.kind == "rejected" and entry.study == study
+        ]
+        return "rejected", f"rejected: {reasons[-1] if reasons else 'no reason given'}"
+    approval = ledger.approval(study)
+    if approval is not None:
+        return "approved", f"approved until {approval.expires[:10]}"
+    revoked = any(entry.kind == "revoked" and entry.study == study for entry in ledger.entries())
+    return ("revoked", "revoked") if revoked else ("expired", "the approval has expired")
+
+
+def review(home: MerchantHome, ledger: Ledger, study: str) -> Review:
+    """Everything a merchant should see before deciding. Runs no line of the submitted code."""
+    request = _read_request(home, ledger, study)
+    proposal = request.proposal
+    problems: list[str] = []
+    shipped, difference = False, ""
+    if proposal.recipe in recipe_names():
+        recipe = recipe_named(proposal.recipe)
+        shipped = remote_code.is_identical(request.code, recipe.code)
+        difference = "" if shipped else remote_code.diff_against(request.code, recipe.code)
+        if shipped:
+            problems += _declared_otherwise(proposal)
+    catalogue = read_catalogue(home.data / "catalogue.parquet")[0] if has_data(home) else None
+    if catalogue is None:
+        problems.append("this datasite has no data yet: `toyfed datasite add-data` comes first")
+    elif (catalogue.digest, catalogue.n_items) != (proposal.catalogue, proposal.n_items):
+        problems.append("the study is about another catalogue than the one this datasite uses")
+    budget = ledger.budget
+    cost_mu = compose(proposal.events())
+    held_mu = math.hypot(ledger.spent().mu, ledger.promised().mu)
+    new_mu = cost_mu if request.status == "pending" else 0.0
+    after = epsilon_of(math.hypot(held_mu, new_mu), budget.delta)
+    if request.status == "pending" and after > budget.epsilon * (1 + 1e-6):
+        problems.append(
+            f"it would bring this datasite to epsilon {after:.3g}, above its budget of "
+            f"{budget.epsilon:.3g} at delta {budget.delta:g}"
+        )
+    return Review(
+        request=request,
+        shipped=shipped,
+        difference=difference,
+        findings=scan(request.code),
+        problems=problems,
+        cost_epsilon=epsilon_of(cost_mu, budget.delta),
+        spent_epsilon=epsilon_of(held_mu, budget.delta),
+        after_epsilon=after,
+        budget=budget,
+    )
+
+
+def _declared_otherwise(proposal: Proposal) -> list[str]:
+    """For a shipped recipe the merchant computes outputs and cost itself and compares."""
+    recipe = recipe_named(proposal.recipe)
+    try:
+        settings = recipe.complete(proposal.settings)
+        budget = Budget(proposal.epsilon, proposal.delta)
+        expected = recipe.phases(settings, budget, proposal.n_items)
+    except ToyFedError as error:
+        return [f"its settings are not valid for this recipe: {error}"]
+    if settings != proposal.settings or expected != proposal.phases:
+        return ["what it declares to release is not what this recipe releases with its settings"]
+    return []
+
+
+def has_data(home: MerchantHome) -> bool:
+    """Whether purchases and catalogue have been added."""
+    return (home.data / "shop.parquet").exists() and (home.data / "catalogue.parquet").exists()
+
+
+def approve(
+    home: MerchantHome,
+    ledger: Ledger,
+    study: str,
+    *,
+    by: str,
+    days: int = APPROVAL_DAYS,
+    read_foreign_code: bool = False,
+) -> Approval:
+    """Say yes: promise the study's whole cost and bind its code and words for `days` days.
+
+    Code that is not byte-identical to a shipped recipe needs `read_foreign_code`: ToyFed cannot
+    vouch that it costs what it declares.
+
+    Raises ReviewError (nothing changed) with the problems found, BudgetError if it does not fit.
+    """
+    found = review(home, ledger, study)
+    request = found.request
+    if found.problems:
+        kind = BudgetError if "above its budget" in found.problems[-1] else ReviewError
+        raise kind(f"'{study}' cannot be approved: {'; '.join(found.problems)}.")
+    if not found.shipped and not read_foreign_code:
+        raise ReviewError(
+            f"the code of '{study}' is not a recipe of this installation: its privacy cost is its "
+            "author's word. Read it (`toyfed datasite requests STUDY --code`), then approve with "
+            "--i-have-read-the-code, or reject it."
+        )
+    return ledger.approve(
+        request.job,
+        study=study,
+        sender=request.sender,
+        code_sha256=request.code_sha256,
+        params_sha256=request.proposal.sha256,
+        events=request.proposal.events(),
+        rounds=len(request.proposal.phases),
+        phases=[phase.name for phase in request.proposal.phases],
+        expires=datetime.now(UTC) + timedelta(days=days),
+        by=by,
+    )
+
+
+def reject(home: MerchantHome, ledger: Ledger, study: str, *, reason: str, by: str) -> None:
+    """Say no; the data scientist sees the reason. Raises ReviewError if there is no request."""
+    request = _read_request(home, ledger, study)
+    ledger.reject(request.job, reason, by)
+
+
+def revoke(home: MerchantHome, ledger: Ledger, study: str, *, by: str) -> None:
+    """Take an approval back: no further round runs; what was released stays spent."""
+    _read_request(home, ledger, study)
+    ledger.revoke(study, by)
+
+
+def check_round(
+    home: MerchantHome, ledger: Ledger, submission: Submission, order: Round
+) -> tuple[Proposal, Phase]:
+    """Whether a round is exactly what was approved. Raises ReviewError that says what differs."""
+    request = _same_study(home, ledger, submission, order)
+    phase = request.proposal.phase(order.phase)
+    digest = remote_code.code_digest(submission.code)
+    approved = remote_code.code_digest(request.code)
+    if digest != request.code_sha256 or approved != request.code_sha256:
+        raise ReviewError(
+            f"the code of '{submission.job}' is not the approved one (sha256 {digest[:12]}…, "
+            f"approved {request.code_sha256[:12]}…). It is not run; propose it as a new study."
+        )
+    return request.proposal, phase
+
+
+def check_result(
+    home: MerchantHome, ledger: Ledger, submission: Submission, result: Result
+) -> Path:
+    """Whether a finished model belongs to an approved study; returns where it is kept."""
+    request = _same_study(home, ledger, submission, result)
+    return home.models / request.study
+
+
+def _same_study(
+    home: MerchantHome, ledger: Ledger, submission: Submission, message: Round | Result
+) -> Request:
+    request = _read_request(home, ledger, message.study)
+    approval = ledger.approval(message.study)
+    if approval is None:
+        raise ReviewError(
+            f"'{message.study}' has no standing approval here ({request.status}): nothing of it runs"
+        )
+    if submission.sender != approval.sender:
+        raise ReviewError(f"'{message.study}' was approved for another data scientist")
+    if message.proposal_sha256 != approval.params_sha256:
+        raise ReviewError(
+            f"'{submission.job}' refers to another proposal than the approved one: settings, "
+            "phases or cost differ. Propose them as a new study."
+        )
+    return request

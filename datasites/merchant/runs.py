@@ -1,0 +1,133 @@
+"""One run of approved remote code: its inputs, its isolation, its release.
+
+runs/JOB/inputs/job/job.json          phase and settings, as approved
+runs/JOB/inputs/state/…               the arrays that the phase starts from
+runs/JOB/output/                      what the code wrote (looked at by the gate only)
+runs/JOB/release.safetensors|json     what passed the gate: exactly this may leave
+runs/JOB/log.txt, outcome.json        stay at the merchant
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from datasites.errors import GateError, ReviewError, SandboxError
+from datasites.merchant import code, gate, sandbox
+from datasites.merchant.home import MerchantHome
+from datasites.protocol import Phase, Proposal
+from recsys.files import atomic_write_bytes, atomic_write_text
+
+__all__ = ["execute", "has_release", "prepare", "release_facts", "release_files"]
+
+_ARRAYS, _FACTS = "release.safetensors", "release.json"
+
+
+def _folder(home: MerchantHome, job: str) -> Path:
+    return home.runs / job
+
+
+def prepare(home: MerchantHome, job: str, proposal: Proposal, phase: Phase) -> Path:
+    """Lay out what the code may read, all of it public, and return the inputs' folder."""
+    folder = _folder(home, job)
+    shutil.rmtree(folder, ignore_errors=True)
+    inputs = folder / "inputs"
+    (inputs / "job").mkdir(parents=True)
+    (inputs / "state").mkdir()
+    (folder / "output").mkdir()
+    order = {
+        "study": proposal.study,
+        "phase": phase.name,
+        "settings": proposal.settings,
+        "epsilon": proposal.epsilon,
+        "delta": proposal.delta,
+        "n_items": proposal.n_items,
+    }
+    atomic_write_text(inputs / "job" / "job.json", json.dumps(order))
+    return inputs
+
+
+def execute(
+    home: MerchantHome, job: str, code_folder: Path, proposal: Proposal, phase: Phase
+) -> dict[str, Any]:
+    """Run one phase in the sandbox, pass its outputs through the gate and keep the release.
+
+    Returns the facts that the ledger books: names, shapes and sha256 of what may leave.
+
+    Privacy: costs what `phase` declares; the caller has reserved it. Nothing leaves here.
+    Raises SandboxError or GateError with the reason for the merchant's eyes.
+    """
+    folder = _folder(home, job)
+    limits = sandbox.Limits(
+        memory_mb=home.settings.memory_mb,
+        wall_seconds=home.settings.wall_seconds,
+        cpu_seconds=home.settings.wall_seconds,
+    )
+    outcome = sandbox.run(
+        code_folder,
+        inputs={
+            "data": home.data,
+            "job": folder / "inputs" / "job",
+            "state": folder / "inputs" / "state",
+        },
+        output=folder / "output",
+        log=folder / "log.txt",
+        limits=limits,
+        expected_digest=code.code_digest(home.requests / proposal.study / "code"),
+        unsafe_no_sandbox=home.settings.unsafe_no_sandbox,
+    )
+    facts = {
+        "ok": outcome.ok,
+        "reason": outcome.reason,
+        "seconds": outcome.seconds,
+        "peak_mb": outcome.peak_mb,
+    }
+    atomic_write_text(folder / "outcome.json", json.dumps(facts), mode=0o600)
+    if not outcome.ok:
+        raise SandboxError(outcome.reason)
+    try:
+        gate.check(folder / "output", phase.outputs)
+        released = (folder / "output" / _ARRAYS).read_bytes()
+    except GateError as error:
+        atomic_write_text(
+            folder / "outcome.json",
+            json.dumps(facts | {"ok": False, "reason": str(error)}),
+            mode=0o600,
+        )
+        raise
+    finally:
+        shutil.rmtree(folder / "inputs", ignore_errors=True)
+    booked = {
+        "arrays": {spec.name: list(spec.shape) for spec in phase.outputs},
+        "sha256": hashlib.sha256(released).hexdigest(),
+        "bytes": len(released),
+    }
+    atomic_write_bytes(folder / _ARRAYS, released)
+    atomic_write_text(folder / _FACTS, json.dumps(booked))
+    shutil.rmtree(folder / "output", ignore_errors=True)
+    return booked
+
+
+def has_release(home: MerchantHome, job: str) -> bool:
+    """Whether this run's release passed the gate and was kept whole."""
+    return (_folder(home, job) / _FACTS).exists()
+
+
+def release_facts(home: MerchantHome, job: str) -> dict[str, Any]:
+    """What the ledger books about a kept release."""
+    facts: dict[str, Any] = json.loads((_folder(home, job) / _FACTS).read_text())
+    return facts
+
+
+def release_files(home: MerchantHome, job: str) -> dict[str, bytes]:
+    """The bytes that may leave. Raises ReviewError if they changed since they were booked."""
+    released = (_folder(home, job) / _ARRAYS).read_bytes()
+    if hashlib.sha256(released).hexdigest() != release_facts(home, job)["sha256"]:
+        raise ReviewError(
+            f"the release of '{job}' is not the one that was booked: its file was changed on this "
+            "machine. It is not sent."
+        )
+    return {_ARRAYS: released}

@@ -1,0 +1,248 @@
+"""The merchant's long-running process: sync, review queue, rounds, results.
+
+One pass of the loop (`Service.step`) is a transaction per job that a crash cannot confuse:
+
+    proposal   file it for review           -> answer once it is approved or rejected
+    round      check approval, RESERVE cost -> run in sandbox -> gate -> keep release
+               -> COMMIT -> reply           (a restart redelivers, or declares the run lost)
+    result     verify, store                -> fit the merchant's own blend -> reply
+
+A run that was cut off is never run again and its budget is never given back: what it might have
+computed is unknown, so it counts as spent.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import structlog
+
+from datasites.errors import DatasiteError, GateError, ReviewError, SandboxError
+from datasites.merchant import desk, fit, peers, runs, store
+from datasites.merchant.home import MerchantHome
+from datasites.merchant.ledger import Ledger
+from datasites.protocol import Proposal, Result, Round, parse_message
+from recsys.errors import ArtifactError
+from recsys.files import atomic_write_text
+
+if TYPE_CHECKING:
+    from datasites.syftbox import MerchantLink, Submission
+
+__all__ = ["Service", "serve"]
+
+log = structlog.get_logger()
+
+
+class Service:
+    """One merchant's service. `step` does everything that is due and returns."""
+
+    def __init__(self, home: MerchantHome, link: MerchantLink, ledger: Ledger) -> None:
+        self.home = home
+        self.link = link
+        self.ledger = ledger
+        self._told: set[tuple[str, str]] = set()
+
+    def recover(self) -> None:
+        """Declare runs that a crash cut off as lost, before anything else happens.
+
+        A run whose release had passed the gate and was kept is complete: it is committed and
+        will be delivered. Anything less stays spent and is never run again.
+        """
+        for job in self.ledger.open_reservations():
+            if runs.has_release(self.home, job):
+                self.ledger.commit(job, runs.release_facts(self.home, job))
+            else:
+                self.ledger.fail(job, "interrupted: the service stopped during this run")
+                log.warning("run was interrupted", job=job)
+
+    def step(self) -> int:
+        """Sync once and handle every waiting job; returns how many were answered."""
+        report = self.link.sync()
+        peers.carry_out(self.home, self.ledger, self.link)
+        self._show_mock()
+        for sender, reason in report.quarantined:
+            self.ledger.note("quarantine", {"sender": sender, "reason": reason})
+            log.warning("message quarantined", sender=sender, reason=reason)
+        answered = 0
+        for submission in self.link.submissions():
+            answered += self._handle(submission)
+        if answered:
+            self.link.sync()
+        return answered
+
+    def _show_mock(self) -> None:
+        """Publish the mock once there is a catalogue; peers never see more than this."""
+        done = self.home.private / "mock-published"
+        if not done.exists() and desk.has_data(self.home):
+            catalogue = store.load_catalogue(self.home)
+            self.link.publish_mock(
+                "toy-purchases",
+                "Invented purchases over the public catalogue, in the schema of the real ones.",
+                store.mock_files(catalogue),
+            )
+            atomic_write_text(done, catalogue.digest)
+
+    def _handle(self, submission: Submission) -> bool:
+        try:
+            message = parse_message(submission.params)
+            if isinstance(message, Proposal):
+                return self._proposal(submission, message)
+            if isinstance(message, Round):
+                return self._round(submission, message)
+            return self._result(submission, message)
+        except (ReviewError, ArtifactError) as error:
+            self._tell("refused", submission.job, str(error))
+            self.link.reply(submission.job, "refused", str(error), {})
+            return True
+        except DatasiteError as error:
+            # Transport hiccups and the like: the job stays queued and is tried again.
+            self._tell("postponed", submission.job, str(error))
+            return False
+
+    def _tell(self, what: str, job: str, reason: str) -> None:
+        """Book and log a refusal once, however often the loop meets it again."""
+        if (job, reason) not in self._told:
+            self._told.add((job, reason))
+            self.ledger.note(what, {"job": job, "reason": reason})
+            log.warning(what, job=job, reason=reason)
+
+    def _proposal(self, submission: Submission, proposal: Proposal) -> bool:
+        request = desk.file_request(self.home, self.ledger, submission, proposal)
+        if request.status == "pending":
+            return False
+        status = "done" if request.status == "approved" else "refused"
+        self.link.reply(submission.job, status, request.status_text, {})
+        return True
+
+    def _round(self, submission: Submission, order: Round) -> bool:
+        job = submission.job
+        state = self.ledger.state_of(job)
+        if state is None:
+            state = self._run(submission, order)
+        if state == "committed":
+            self.link.reply(job, "done", "", runs.release_files(self.home, job))
+        else:
+            # Why a run failed may depend on shoppers, so the reason stays here.
+            self.link.reply(job, "failed", "the run failed; its log stays at the merchant", {})
+        return True
+
+    def _run(self, submission: Submission, order: Round) -> str:
+        proposal, phase = desk.check_round(self.home, self.ledger, submission, order)
+        job = submission.job
+        inputs = runs.prepare(self.home, job, proposal, phase)
+        if order.state is not None:
+            self.link.download_state(
+                submission.sender, order.state.name, order.state.sha256, inputs / "state"
+            )
+        self.ledger.reserve(order.study, job, phase.name, phase.privacy_events())
+        log.info("running", job=job, phase=phase.name)
+        try:
+            outcome = runs.execute(self.home, job, submission.code, proposal, phase)
+        except (SandboxError, GateError) as error:
+            self.ledger.fail(job, str(error))
+            log.warning("run failed", job=job, reason=str(error))
+            return "failed"
+        self.ledger.commit(job, outcome)
+        log.info("released", job=job, arrays=sorted(outcome))
+        return "committed"
+
+    def _result(self, submission: Submission, result: Result) -> bool:
+        folder = desk.check_result(self.home, self.ledger, submission, result)
+        if not (folder / "manifest.json").exists():
+            fresh = folder.with_name(folder.name + ".new")
+            shutil.rmtree(fresh, ignore_errors=True)
+            self.link.download_state(
+                submission.sender, result.state.name, result.state.sha256, fresh
+            )
+            fit.verify_artefact(self.home, fresh)
+            shutil.rmtree(folder, ignore_errors=True)
+            fresh.replace(folder)
+            self.ledger.note("model", {"study": result.study, "sha256": result.state.sha256})
+        fit.run_in_own_process(self.home, result.study)
+        self.link.reply(submission.job, "done", "", {})
+        log.info("model is served", study=result.study)
+        return True
+
+
+def serve(
+    home: MerchantHome, *, once: bool = False, stop: Callable[[], bool] | None = None
+) -> None:
+    """Run the service until `stop` says so or SIGTERM comes; with `once`, a single pass.
+
+    Raises SandboxError at once where remote code could not be isolated, unless the merchant's
+    settings say `unsafe_no_sandbox = true`.
+    """
+    from datasites.merchant import sandbox
+    from datasites.syftbox import MerchantLink
+
+    status = sandbox.probe()
+    if not status.available and not home.settings.unsafe_no_sandbox:
+        raise SandboxError(
+            f"no sandbox for remote code: {status.detail}. {status.what_to_do} "
+            "(or, knowing the risk, set unsafe_no_sandbox = true in merchant.toml)"
+        )
+    stopping = False
+
+    def on_signal(_number: int, _frame: object) -> None:
+        nonlocal stopping
+        stopping = True
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, on_signal)
+    with Ledger.open(home.ledger_path) as ledger, _only_one(home):
+        service = Service(
+            home, MerchantLink(home.settings.email, home.root, home.settings.share), ledger
+        )
+        service.recover()
+        while True:
+            try:
+                service.step()
+                _beat(home, "running", "")
+            except DatasiteError as error:
+                _beat(home, "troubled", str(error))
+                log.warning("pass failed; trying again", reason=str(error))
+            if once or stopping or (stop is not None and stop()):
+                break
+            time.sleep(home.settings.poll_seconds)
+    _beat(home, "stopped", "")
+
+
+def _beat(home: MerchantHome, state: str, detail: str) -> None:
+    beat = {
+        "state": state,
+        "detail": detail,
+        "pid": os.getpid(),
+        "at": datetime.now(UTC).isoformat(),
+    }
+    atomic_write_text(home.heartbeat, json.dumps(beat), mode=0o600)
+
+
+class _only_one:
+    """Two services on one home would both answer: the second is refused (an advisory file lock)."""
+
+    def __init__(self, home: MerchantHome) -> None:
+        self._path: Path = home.private / "service.lock"
+
+    def __enter__(self) -> None:
+        import fcntl
+
+        self._file = self._path.open("w")
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._file.close()
+            raise DatasiteError(
+                f"expected this datasite to be idle; another service serves {self._path.parent.parent}. "
+                "Stop that one first."
+            ) from None
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()

@@ -1,0 +1,101 @@
+"""A merchant's purchases: checked, kept outside the synced folder, and never shown to peers.
+
+What peers see instead is a mock: invented purchases over the public catalogue, made without
+looking at a single real one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from datasites.errors import ReviewError
+from datasites.merchant.home import MerchantHome
+from recsys.data import (
+    Catalogue,
+    ReadReport,
+    Shop,
+    leave_one_out,
+    read_catalogue,
+    read_purchases,
+    read_shop,
+    write_catalogue,
+    write_shop,
+)
+from recsys.files import atomic_path, atomic_write_text
+
+__all__ = ["MOCK_SHOPPERS", "add_data", "load_catalogue", "load_shop", "mock_files"]
+
+MOCK_SHOPPERS = 50
+
+
+def add_data(
+    home: MerchantHome,
+    purchases: Path,
+    catalogue: Path,
+    columns: Mapping[str, str] | None = None,
+) -> tuple[Shop, ReadReport]:
+    """Check one merchant's purchases and put them in place; replaces what was there.
+
+    Privacy: stays at the merchant; the report holds line numbers and counts, no values.
+    Raises DataError (nothing is replaced) if a file cannot be used, ReviewError if approved
+    studies run on the present data: their guarantee is about one fixed history per shopper.
+    """
+    public, catalogue_report = read_catalogue(catalogue)
+    bought, report = read_purchases(purchases, public, dict(columns or {}))
+    split = bought.split if bought.split is not None else leave_one_out(bought.interactions)
+    shop = Shop(home.settings.name, split, bought.interactions)
+    report = report.merged(catalogue_report)
+    if (home.data / "shop.parquet").exists() and any(home.runs.iterdir()):
+        raise ReviewError(
+            "expected a datasite without runs; studies have already run on the data that is here. "
+            "Start a new datasite for new data, so that the ledger's guarantee stays true."
+        )
+    with atomic_path(home.data / "catalogue.parquet", mode=0o600) as file:
+        write_catalogue(file, public)
+    with atomic_path(home.data / "shop.parquet", mode=0o600) as file:
+        write_shop(file, shop, public)
+    facts = {
+        "added_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "source": purchases.name,
+        "rows_read": report.rows_read,
+        "rows_kept": report.rows_kept,
+        "problems": report.counts,
+    }
+    atomic_write_text(home.private / "data-report.json", json.dumps(facts), mode=0o600)
+    os.chmod(home.data, 0o700)
+    return shop, report
+
+
+def load_catalogue(home: MerchantHome) -> Catalogue:
+    """The public catalogue that this datasite uses."""
+    return read_catalogue(home.data / "catalogue.parquet")[0]
+
+
+def load_shop(home: MerchantHome, catalogue: Catalogue) -> Shop:
+    """The merchant's purchases. Privacy: stays at the merchant."""
+    return read_shop(home.data / "shop.parquet", catalogue)
+
+
+def mock_files(catalogue: Catalogue) -> dict[str, bytes]:
+    """Invented purchases in the schema of the real ones, for data scientists to try code on.
+
+    Privacy: made from the public catalogue and a fixed seed alone; releases nothing.
+    """
+    generator = np.random.default_rng(0)
+    lines = ["shopper_id,item_id,position"]
+    for shopper in range(MOCK_SHOPPERS):
+        count = int(generator.integers(3, 12))
+        items = generator.choice(
+            catalogue.n_items, size=min(count, catalogue.n_items), replace=False
+        )
+        lines += [
+            f"mock-{shopper},{catalogue.item_ids[item]},{position}"
+            for position, item in enumerate(items)
+        ]
+    return {"mock.csv": ("\n".join(lines) + "\n").encode()}

@@ -1,0 +1,164 @@
+"""The messages between a data scientist and a merchant, as they travel in a job's parameters.
+
+A *proposal* asks for a study: code, settings, and every phase with what it would release and
+what that costs. After the merchant's approval, *rounds* run single phases of it, and a *result*
+brings the finished model. Everything here is checked on arrival: pydantic, nothing extra.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
+
+from datasites.errors import ReviewError
+from recsys.privacy import GaussianEvent
+
+__all__ = [
+    "ArraySpec",
+    "Message",
+    "Phase",
+    "Proposal",
+    "Result",
+    "Round",
+    "StateRef",
+    "canonical_json",
+    "parse_message",
+    "safe_name",
+    "sha256_of",
+]
+
+_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,46}[a-z0-9])?")
+
+
+def safe_name(value: str) -> str:
+    """Return `value` if it can name a study, a phase or an array's file; else raise ValueError."""
+    if not _NAME.fullmatch(value):
+        raise ValueError(
+            "expected 1 to 48 lower-case letters, digits and inner hyphens, such as 'toys-2026'; "
+            f"found {value[:60]!r}"
+        )
+    return value
+
+
+def canonical_json(value: Any) -> str:
+    """The one JSON text of a value: sorted keys, no blanks. What hashes are taken of."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def sha256_of(value: Any) -> str:
+    """Hex sha256 of a value's canonical JSON."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ArraySpec(_Strict):
+    """One released array: its name, shape and dtype. The release gate holds the code to it."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,47}$")]
+    shape: tuple[Annotated[int, Field(ge=0, le=100_000_000)], ...]
+    dtype: Literal["float32", "float64", "int64"]
+
+
+class Phase(_Strict):
+    """One run at each merchant: what it releases and the privacy events that this costs."""
+
+    name: str
+    outputs: Annotated[tuple[ArraySpec, ...], Field(min_length=1, max_length=16)]
+    events: Annotated[tuple[dict[str, Any], ...], Field(min_length=1, max_length=16)]
+
+    @field_validator("name")
+    @classmethod
+    def _name(cls, value: str) -> str:
+        return safe_name(value)
+
+    def privacy_events(self) -> list[GaussianEvent]:
+        """The events as objects. Raises PrivacyError on an unknown kind."""
+        return [GaussianEvent.from_dict(event) for event in self.events]
+
+
+class StateRef(_Strict):
+    """An encrypted collection that holds the arrays a phase starts from."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,95}$")]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Proposal(_Strict):
+    """A study as a merchant is asked to approve it. Its sha256 binds all that follows."""
+
+    kind: Literal["proposal"] = "proposal"
+    study: str
+    recipe: str
+    settings: dict[str, Any]
+    catalogue: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    n_items: Annotated[int, Field(gt=0, le=5_000_000)]
+    epsilon: Annotated[float, Field(gt=0, le=100)]
+    delta: Annotated[float, Field(gt=0, lt=0.1)]
+    unit: Literal["shopper"] = "shopper"
+    phases: Annotated[tuple[Phase, ...], Field(min_length=1, max_length=512)]
+
+    @field_validator("study")
+    @classmethod
+    def _study(cls, value: str) -> str:
+        return safe_name(value)
+
+    @property
+    def sha256(self) -> str:
+        return sha256_of(self.model_dump(mode="json"))
+
+    def phase(self, name: str) -> Phase:
+        """The phase of that name. Raises ReviewError if the proposal has none."""
+        for phase in self.phases:
+            if phase.name == name:
+                return phase
+        raise ReviewError(
+            f"the study '{self.study}' has no phase '{name}': it was approved for "
+            f"{', '.join(phase.name for phase in self.phases)}"
+        )
+
+    def events(self) -> list[GaussianEvent]:
+        """Every event of every phase, in order."""
+        return [event for phase in self.phases for event in phase.privacy_events()]
+
+
+class Round(_Strict):
+    """Run one phase of an approved study."""
+
+    kind: Literal["round"] = "round"
+    study: str
+    phase: str
+    proposal_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    state: StateRef | None = None
+
+
+class Result(_Strict):
+    """The finished model of a study: to be verified, stored and served."""
+
+    kind: Literal["result"] = "result"
+    study: str
+    proposal_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    state: StateRef
+
+
+Message = Annotated[Proposal | Round | Result, Field(discriminator="kind")]
+_ADAPTER: TypeAdapter[Proposal | Round | Result] = TypeAdapter(Message)
+
+
+def parse_message(params: dict[str, Any]) -> Proposal | Round | Result:
+    """Check a job's parameters. Raises ReviewError that says what is wrong and where."""
+    try:
+        return _ADAPTER.validate_python(params)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the message"
+        raise ReviewError(
+            f"expected a proposal, round or result of ToyFed's protocol; {where}: {first['msg']}. "
+            "Submit with `toyfed study submit`."
+        ) from None

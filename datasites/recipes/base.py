@@ -1,0 +1,63 @@
+"""What a recipe is: remote code that merchants approve, and the scientist's side of it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from datasites.protocol import Phase
+    from recsys.federation import Update
+    from recsys.models import Recommender
+    from recsys.privacy import Budget
+
+__all__ = ["Recipe"]
+
+
+class Recipe(ABC):
+    """One way to train a shared model.
+
+    `code` is the folder that travels to the merchants and runs in their sandboxes; everything
+    else runs at the data scientist (merge) or in a merchant's own trusted release (phases, model).
+    Merchants compute `phases` themselves, so a declared cost is never taken on trust.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    code: ClassVar[Path]
+
+    @abstractmethod
+    def complete(self, model: dict[str, Any]) -> dict[str, Any]:
+        """All settings with their defaults filled in. Raises SettingsError on a bad one."""
+
+    @abstractmethod
+    def phases(self, settings: dict[str, Any], budget: Budget, n_items: int) -> tuple[Phase, ...]:
+        """What each phase releases and costs; all phases together cost at most `budget`."""
+
+    @abstractmethod
+    def initial_state(self, settings: dict[str, Any], n_items: int) -> dict[str, np.ndarray]:
+        """The public state that the first phase starts from."""
+
+    @abstractmethod
+    def state_for(self, phase: str, state: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The part of the state that a phase needs at the merchants; {} if none."""
+
+    @abstractmethod
+    def merge(
+        self,
+        phase: str,
+        updates: list[Update],
+        state: dict[str, np.ndarray],
+        settings: dict[str, Any],
+        rule: str,
+    ) -> dict[str, np.ndarray]:
+        """The state after a phase, from the updates that came. Post-processing: costs nothing."""
+
+    @abstractmethod
+    def model(
+        self, arrays: dict[str, np.ndarray], settings: dict[str, Any]
+    ) -> dict[str, Recommender]:
+        """The shared components that the finished arrays give a merchant's blend, by name."""

@@ -1,0 +1,272 @@
+"""Rounds of a study: distribute, let merchants train, merge with FedAvg, repeat.
+
+    for phase in proposal.phases:
+        publish the state that the phase starts from      (encrypted, one copy per merchant)
+        send one job to every merchant that approved
+        wait until all answered, or until patience ends   (drop-outs are left out of this round)
+        state = recipe.merge(updates)                     (FedAvg)
+        checkpoint                                        (a crash resumes here)
+
+Everything the coordinator holds has left a datasite noised and booked: it is trusted with nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from safetensors.numpy import load as load_arrays
+from safetensors.numpy import save as save_arrays
+
+from datasites.errors import DatasiteError, ReviewError, SettingsError
+from datasites.protocol import Proposal, Result, Round, StateRef
+from datasites.recipes import recipe_named
+from datasites.study.home import ScientistHome
+from datasites.study.settings import StudySettings
+from recsys.federation import Update
+from recsys.files import atomic_write_bytes, atomic_write_text
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from datasites.syftbox import ScientistLink
+
+__all__ = ["Coordinator", "Progress"]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One thing that happened, for people to watch: nothing in it depends on shoppers."""
+
+    what: str  # "phase", "answer", "dropped", "merged", "model", "delivered"
+    phase: str = ""
+    merchant: str = ""
+    detail: str = ""
+
+
+class Coordinator:
+    """Runs one approved study from its last checkpoint to its artefact."""
+
+    def __init__(
+        self,
+        home: ScientistHome,
+        link: ScientistLink,
+        study: str,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.home = home
+        self.link = link
+        self.folder = home.study(study)
+        self.settings = StudySettings.read(self.folder / "study.toml")
+        self.proposal = _read_proposal(self.folder)
+        self.recipe = recipe_named(self.proposal.recipe)
+        self._clock = clock
+
+    # -- what a study looks like from outside -----------------------------------------------
+
+    def answers(self) -> dict[str, tuple[str, str]]:
+        """What each merchant said to the proposal: e-mail -> (waiting|done|refused, message)."""
+        self.link.sync()
+        found = {}
+        for merchant in self.settings.study.merchants:
+            reply = self.link.reply(merchant, proposal_job(self.proposal.study))
+            found[merchant] = (reply.status, reply.message)
+        return found
+
+    def checkpoint(self) -> dict[str, Any]:
+        """The last checkpoint: finished phases and who contributed to each."""
+        try:
+            found: dict[str, Any] = json.loads((self.folder / "checkpoint.json").read_text())
+        except FileNotFoundError:
+            return {"finished": [], "contributors": {}, "dropped": {}}
+        return found
+
+    # -- the study itself ---------------------------------------------------------------------
+
+    def run(self) -> Iterator[Progress]:
+        """Run every phase that is left, then deliver the model. Yields progress as it happens.
+
+        Raises ReviewError if no merchant approved, DatasiteError if a phase got no update at all.
+        """
+        merchants = [name for name, (status, _) in self.answers().items() if status == "done"]
+        if not merchants:
+            raise ReviewError(
+                f"expected at least one merchant to have approved '{self.proposal.study}', found "
+                "none. `toyfed study status` shows what each of them said."
+            )
+        done = self.checkpoint()
+        state = self._load_state(done)
+        for phase in self.proposal.phases:
+            if phase.name in done["finished"]:
+                continue
+            yield Progress("phase", phase.name)
+            self._send(phase.name, state, merchants)
+            updates: list[Update] = []
+            dropped: dict[str, str] = {}
+            for merchant, update, why in self._collect(phase.name, merchants):
+                if update is None:
+                    dropped[merchant] = why
+                    yield Progress("dropped", phase.name, merchant, why)
+                else:
+                    updates.append(update)
+                    yield Progress("answer", phase.name, merchant)
+            if not updates:
+                raise DatasiteError(
+                    f"expected updates in phase '{phase.name}', no merchant sent one: "
+                    f"{'; '.join(f'{name}: {why}' for name, why in dropped.items())}. "
+                    "See their services' logs; `toyfed study run` resumes here."
+                )
+            updates.sort(key=lambda update: update.merchant)
+            state = self.recipe.merge(
+                phase.name, updates, state, self.proposal.settings, self.settings.federation.merge
+            )
+            done["finished"].append(phase.name)
+            done["contributors"][phase.name] = [update.merchant for update in updates]
+            done["dropped"][phase.name] = dropped
+            self._save_state(done, state)
+            self._tidy(phase.name)
+            yield Progress("merged", phase.name, detail=f"{len(updates)} of {len(merchants)}")
+        yield from self._deliver(state, merchants)
+
+    def _send(self, phase: str, state: dict[str, np.ndarray], merchants: list[str]) -> None:
+        """Publish the phase's state and send one job per merchant; what was sent stays sent."""
+        sent_file = self.folder / "sent" / f"{phase}.json"
+        sent: dict[str, Any] = json.loads(sent_file.read_text()) if sent_file.exists() else {}
+        arrays = self.recipe.state_for(phase, state)
+        name = f"{self.proposal.study}-{phase}"
+        missing = [merchant for merchant in merchants if merchant not in sent]
+        reference: StateRef | None = None
+        if arrays and missing:
+            digest = self.link.publish_state(
+                name, {"state.safetensors": save_arrays(arrays)}, missing
+            )
+            reference = StateRef(name=name, sha256=digest)
+        order = Round(
+            study=self.proposal.study,
+            phase=phase,
+            proposal_sha256=self.proposal.sha256,
+            state=reference,
+        )
+        for merchant in missing:
+            self.link.submit(merchant, name, self.folder / "code", order.model_dump(mode="json"))
+            sent[merchant] = True
+            atomic_write_text(sent_file, json.dumps(sent))
+
+    def _collect(
+        self, phase: str, merchants: list[str]
+    ) -> Iterator[tuple[str, Update | None, str]]:
+        """Yield (merchant, update or None, why not) as answers come, until patience ends."""
+        waiting = list(merchants)
+        deadline = self._clock() + self.settings.federation.patience_seconds
+        while waiting:
+            self.link.sync()
+            for merchant in list(waiting):
+                reply = self.link.reply(merchant, f"{self.proposal.study}-{phase}")
+                if reply.status == "waiting":
+                    continue
+                waiting.remove(merchant)
+                if reply.status == "done":
+                    update, why = self._read_update(phase, merchant, reply.files)
+                    yield merchant, update, why
+                else:
+                    yield merchant, None, reply.message or reply.status
+            if waiting and self._clock() > deadline:
+                for merchant in waiting:
+                    yield merchant, None, "no answer within the study's patience"
+                return
+            if waiting:
+                time.sleep(self.home.settings.poll_seconds)
+
+    def _read_update(
+        self, phase: str, merchant: str, files: dict[str, bytes]
+    ) -> tuple[Update | None, str]:
+        """Check an update against what the phase declares: a merchant is not trusted either."""
+        try:
+            arrays = load_arrays(files["release.safetensors"])
+        except Exception:
+            return None, "sent an update that is not readable as safetensors"
+        for spec in self.proposal.phase(phase).outputs:
+            array = arrays.get(spec.name)
+            if array is None or array.shape != spec.shape or str(array.dtype) != spec.dtype:
+                return None, f"sent an update whose array '{spec.name}' is not the declared one"
+        kept = self.folder / "updates" / phase / f"{merchant.replace('@', '_at_')}.safetensors"
+        atomic_write_bytes(kept, files["release.safetensors"])
+        events = self.proposal.phase(phase).privacy_events()
+        return Update(arrays=arrays, weight=1.0, events=events, merchant=merchant), ""
+
+    # -- checkpoint and result -----------------------------------------------------------------
+
+    def _load_state(self, done: dict[str, Any]) -> dict[str, np.ndarray]:
+        if not done["finished"]:
+            return self.recipe.initial_state(self.proposal.settings, self.proposal.n_items)
+        return load_arrays((self.folder / done["state"]).read_bytes())
+
+    def _save_state(self, done: dict[str, Any], state: dict[str, np.ndarray]) -> None:
+        """Arrays first, then the small file that names them: the checkpoint is the latter."""
+        old = done.get("state")
+        done["state"] = f"state-{len(done['finished'])}.safetensors"
+        atomic_write_bytes(self.folder / done["state"], save_arrays(state))
+        atomic_write_text(self.folder / "checkpoint.json", json.dumps(done))
+        if old and old != done["state"]:
+            (self.folder / old).unlink(missing_ok=True)
+
+    def _tidy(self, phase: str) -> None:
+        if self.recipe.state_for(phase, self._load_state(self.checkpoint())):
+            self.link.delete_state(f"{self.proposal.study}-{phase}")
+
+    def _deliver(self, state: dict[str, np.ndarray], merchants: list[str]) -> Iterator[Progress]:
+        """Write artefact and model card, send them to every merchant, wait until they serve it."""
+        from datasites.study.result import write_result
+
+        artefact = write_result(self, state)
+        yield Progress("model", detail=str(artefact))
+        name = f"{self.proposal.study}-result"
+        sent = self.folder / "sent" / "result.json"
+        if not sent.exists():
+            files = {path.name: path.read_bytes() for path in sorted(artefact.iterdir())}
+            digest = self.link.publish_state(name, files, merchants)
+            message = Result(
+                study=self.proposal.study,
+                proposal_sha256=self.proposal.sha256,
+                state=StateRef(name=name, sha256=digest),
+            )
+            for merchant in merchants:
+                self.link.submit(
+                    merchant, name, self.folder / "code", message.model_dump(mode="json")
+                )
+            atomic_write_text(sent, json.dumps(merchants))
+        waiting = list(merchants)
+        deadline = self._clock() + self.settings.federation.patience_seconds
+        while waiting and self._clock() <= deadline:
+            self.link.sync()
+            for merchant in list(waiting):
+                reply = self.link.reply(merchant, name)
+                if reply.status != "waiting":
+                    waiting.remove(merchant)
+                    yield Progress("delivered", merchant=merchant, detail=reply.message)
+            if waiting:
+                time.sleep(self.home.settings.poll_seconds)
+        for merchant in waiting:
+            yield Progress("dropped", "result", merchant, "has not taken up the model yet")
+        done = self.checkpoint()
+        done["delivered"] = [name for name in merchants if name not in waiting]
+        atomic_write_text(self.folder / "checkpoint.json", json.dumps(done))
+
+
+def proposal_job(study: str) -> str:
+    """The name of the job that carries a study's proposal."""
+    return f"{study}-proposal"
+
+
+def _read_proposal(folder: Path) -> Proposal:
+    try:
+        return Proposal.model_validate_json((folder / "proposal.json").read_text())
+    except FileNotFoundError:
+        raise SettingsError(
+            f"expected a submitted study in {folder}, found no proposal.json. "
+            "Send it with `toyfed study submit` first."
+        ) from None

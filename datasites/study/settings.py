@@ -1,0 +1,117 @@
+"""study.toml: what a data scientist asks for, in one readable file.
+
+[study]
+name = "toys-2026"
+recipe = "private-als"
+merchants = ["castle@toyfed.local", "harbour@toyfed.local"]
+
+[privacy]
+unit = "shopper"
+epsilon = 1.0
+delta = 1e-5
+
+[model]            # the recipe's own settings, each with a sensible default
+rounds = 3
+
+[federation]
+merge = "support"  # or "fedavg"
+patience_seconds = 600.0
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from datasites.errors import SettingsError
+from datasites.protocol import safe_name
+from recsys.files import atomic_write_text
+from recsys.privacy import Budget
+
+__all__ = ["Federation", "Privacy", "StudySection", "StudySettings", "parse_study"]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class StudySection(_Section):
+    """Who takes part in what."""
+
+    name: str
+    recipe: str = "private-als"
+    merchants: Annotated[tuple[str, ...], Field(min_length=1, max_length=1000)]
+
+    @field_validator("name")
+    @classmethod
+    def _name(cls, value: str) -> str:
+        return safe_name(value)
+
+    @field_validator("merchants")
+    @classmethod
+    def _merchants(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(value)) != len(value):
+            raise ValueError("expected each merchant once; one is named twice")
+        return value
+
+
+class Privacy(_Section):
+    """The guarantee that each merchant's shoppers get from everything this study releases."""
+
+    unit: Literal["shopper"] = "shopper"
+    epsilon: Annotated[float, Field(gt=0, le=100)] = 1.0
+    delta: Annotated[float, Field(gt=0, lt=0.1)] = 1e-5
+
+    def budget(self) -> Budget:
+        return Budget(epsilon=self.epsilon, delta=self.delta)
+
+
+class Federation(_Section):
+    """How updates are merged. Changes nothing about privacy."""
+
+    merge: Literal["fedavg", "support"] = "support"
+    patience_seconds: Annotated[float, Field(gt=0, le=7 * 86400)] = 600.0
+
+
+class StudySettings(_Section):
+    """The whole of study.toml."""
+
+    study: StudySection
+    privacy: Privacy = Privacy()
+    model: dict[str, Any] = {}
+    federation: Federation = Federation()
+
+    @classmethod
+    def read(cls, path: Path) -> StudySettings:
+        """Read study.toml. Raises SettingsError naming the line or the setting."""
+        try:
+            values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise SettingsError(
+                f"expected a study in {path}, found no such file. "
+                "Start one with `toyfed study new NAME --merchants ...`."
+            ) from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise SettingsError(f"{path} is not readable as TOML: {error}. Mend it.") from None
+        return parse_study(values, where=str(path))
+
+    def write(self, path: Path) -> None:
+        """Write study.toml, whole or not at all."""
+        atomic_write_text(Path(path), tomli_w.dumps(self.model_dump(mode="json")))
+
+
+def parse_study(values: dict[str, Any], where: str = "the study") -> StudySettings:
+    """Check a study's settings. Raises SettingsError that names each wrong one."""
+    try:
+        return StudySettings(**values)
+    except ValidationError as error:
+        details = "; ".join(
+            f"{'.'.join(map(str, part['loc']))}: {part['msg']}" for part in error.errors()
+        )
+    except TypeError as error:
+        details = str(error)
+    raise SettingsError(f"{where} does not describe a study. {details}") from None

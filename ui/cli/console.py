@@ -1,0 +1,87 @@
+"""What all commands share: the console, JSON for machines, errors and exit codes.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused (review or budget), 4 ledger does not verify.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, ParamSpec, TypeVar
+
+import typer
+from rich.console import Console
+
+from datasites.errors import BudgetError, LedgerError, ReviewError
+from recsys.errors import ToyFedError
+
+__all__ = [
+    "DatasiteHomeOption",
+    "JsonOption",
+    "StudyHomeOption",
+    "console",
+    "emit",
+    "guarded",
+    "stderr",
+]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+console = Console()
+stderr = Console(stderr=True)
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+DatasiteHomeOption = Annotated[
+    Path,
+    typer.Option(
+        "--home",
+        "-H",
+        envvar="TOYFED_DATASITE",
+        help="The merchant's home folder.",
+        show_default=True,
+    ),
+]
+StudyHomeOption = Annotated[
+    Path,
+    typer.Option(
+        "--home",
+        "-H",
+        envvar="TOYFED_STUDY",
+        help="The data scientist's home folder.",
+        show_default=True,
+    ),
+]
+
+
+def emit(value: Any) -> None:
+    """Print one JSON document on standard output."""
+    typer.echo(json.dumps(value, indent=1, default=str))
+
+
+def guarded(command: Callable[P, T]) -> Callable[P, T]:
+    """Turn ToyFed's errors into one readable line and an exit code; others keep their traceback."""
+
+    @functools.wraps(command)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return command(*args, **kwargs)
+        except ToyFedError as error:
+            stderr.print(f"[bold red]error:[/] {_escape(str(error))}", highlight=False)
+            if isinstance(error, LedgerError):
+                code = 4
+            elif isinstance(error, ReviewError | BudgetError):
+                code = 3
+            else:
+                code = 1
+            raise typer.Exit(code) from None
+
+    return wrapper
+
+
+def _escape(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)

@@ -1,0 +1,387 @@
+"""`toyfed datasite …`: what a merchant does."""
+
+from __future__ import annotations
+
+import getpass
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.panel import Panel
+from rich.syntax import Syntax
+from rich.table import Table
+
+from ui.cli.console import DatasiteHomeOption, JsonOption, console, emit, guarded
+
+app = typer.Typer(
+    help="For merchants: run a datasite, review requests, keep the ledger.", no_args_is_help=True
+)
+HOME = Path("toyfed-datasite")
+
+
+@app.command()
+@guarded
+def init(
+    name: Annotated[str, typer.Argument(help="The shop's name, as pages show it.")],
+    email: Annotated[str, typer.Option(help="The address by which peers know this datasite.")],
+    share: Annotated[str, typer.Option(help="Where parties meet: a folder or an fsspec URL.")],
+    home: DatasiteHomeOption = HOME,
+    epsilon: Annotated[float, typer.Option(help="Privacy budget of each shopper, for good.")] = 1.0,
+    delta: Annotated[float, typer.Option(help="Probability with which that may fail.")] = 1e-5,
+    memory_mb: Annotated[int, typer.Option(help="Memory that remote code may use.")] = 2048,
+    json_output: JsonOption = False,
+) -> None:
+    """Make a datasite: folder, settings, keys, and a ledger with the whole budget."""
+    from datasites.merchant import MerchantHome, MerchantSettings
+    from datasites.merchant.ledger import Ledger
+    from recsys.privacy import Budget
+
+    settings = MerchantSettings(
+        name=name,
+        email=email,
+        share=_absolute(share),
+        epsilon=epsilon,
+        delta=delta,
+        memory_mb=memory_mb,
+    )
+    made = MerchantHome.create(home, settings)
+    Ledger.create(made.ledger_path, Budget(epsilon, delta))
+    if json_output:
+        emit({"home": str(made.root), "epsilon": epsilon, "delta": delta})
+        return
+    console.print(
+        f"Datasite of [bold]{name}[/] is ready in {made.root}\n"
+        f"  budget   epsilon {epsilon:g} at delta {delta:g}, per shopper, for good\n"
+        "  next     toyfed datasite add-data purchases.csv --catalogue items.csv"
+    )
+
+
+@app.command("add-data")
+@guarded
+def add_data(
+    purchases: Annotated[Path, typer.Argument(help="Your purchases, CSV or Parquet.")],
+    catalogue: Annotated[Path, typer.Option(help="The public catalogue, items.csv.")],
+    column: Annotated[
+        list[str] | None,
+        typer.Option(help="Column mapping ours=yours, such as shopper_id=customer. Repeatable."),
+    ] = None,
+    home: DatasiteHomeOption = HOME,
+    json_output: JsonOption = False,
+) -> None:
+    """Check purchases and keep them on this datasite, outside everything that is synced."""
+    from datasites.merchant import MerchantHome, add_data
+
+    mapping = {}
+    for pair in column or []:
+        ours, _, yours = pair.partition("=")
+        if not yours:
+            raise typer.BadParameter(f"expected ours=yours, found {pair!r}")
+        mapping[ours.strip()] = yours.strip()
+    shop, report = add_data(MerchantHome.open(home), purchases, catalogue, mapping)
+    if json_output:
+        emit(
+            {
+                "rows_read": report.rows_read,
+                "rows_kept": report.rows_kept,
+                "problems": report.counts,
+            }
+        )
+        return
+    console.print(report.summary(), highlight=False)
+    console.print(
+        f"Kept {shop.all.n_purchases:,} purchases of {shop.all.n_shoppers:,} shoppers. "
+        "They stay here; peers see a mock made from the catalogue alone."
+    )
+
+
+@app.command()
+@guarded
+def serve(
+    home: DatasiteHomeOption = HOME,
+    once: Annotated[bool, typer.Option(help="One pass, then stop.")] = False,
+) -> None:
+    """Run the datasite: sync, queue requests for review, run what was approved. Ctrl-C stops."""
+    from datasites.merchant import MerchantHome
+    from datasites.merchant.service import serve
+
+    opened = MerchantHome.open(home)
+    console.print(f"Serving [bold]{opened.settings.name}[/]; Ctrl-C stops.")
+    serve(opened, once=once)
+
+
+@app.command()
+@guarded
+def pair(
+    email: Annotated[str | None, typer.Argument(help="The peer to approve.")] = None,
+    fingerprint: Annotated[
+        str | None, typer.Option(help="The peer's key, as it was read to you by phone.")
+    ] = None,
+    revoke: Annotated[bool, typer.Option(help="Stop trusting this peer.")] = False,
+    home: DatasiteHomeOption = HOME,
+    json_output: JsonOption = False,
+) -> None:
+    """List peers and their key fingerprints; approve one after comparing its fingerprint."""
+    from datasites.merchant import Ledger, MerchantHome
+    from datasites.merchant import peers as merchant_peers
+
+    opened = MerchantHome.open(home)
+    ledger = Ledger.open(opened.ledger_path)
+    if email is not None:
+        if revoke:
+            merchant_peers.revoke(ledger, email, by=getpass.getuser())
+        else:
+            merchant_peers.approve(opened, ledger, email, fingerprint, by=getpass.getuser())
+    seen = merchant_peers.seen(opened, ledger)
+    if json_output:
+        emit(seen)
+        return
+    table = Table("peer", "state", "fingerprint", title="Peers of this datasite")
+    for peer in seen["peers"]:
+        table.add_row(peer["email"], peer["state"], peer["fingerprint"])
+    console.print(table)
+    console.print(f"Your own fingerprint, to read to them: [bold]{seen['own_fingerprint']}[/]")
+
+
+@app.command()
+@guarded
+def requests(
+    study: Annotated[str | None, typer.Argument(help="Show this request in full.")] = None,
+    code: Annotated[bool, typer.Option(help="Show the submitted code.")] = False,
+    home: DatasiteHomeOption = HOME,
+    json_output: JsonOption = False,
+) -> None:
+    """List code requests, or show one: code, findings, what it would release, what it costs."""
+    from datasites.merchant import Ledger, MerchantHome, desk
+
+    opened = MerchantHome.open(home)
+    ledger = Ledger.open(opened.ledger_path)
+    if study is None:
+        found = desk.requests(opened, ledger)
+        if json_output:
+            emit([_request_facts(request) for request in found])
+            return
+        table = Table("study", "from", "recipe", "epsilon", "received", "status")
+        for request in found:
+            table.add_row(
+                request.study,
+                request.sender,
+                request.proposal.recipe,
+                f"{request.proposal.epsilon:g}",
+                request.received_at[:16],
+                request.status,
+            )
+        console.print(table if found else "No requests yet.")
+        return
+    review = desk.review(opened, ledger, study)
+    if json_output:
+        emit(_review_facts(review))
+        return
+    _print_review(review, with_code=code)
+
+
+@app.command()
+@guarded
+def approve(
+    study: str,
+    days: Annotated[int, typer.Option(help="How long the approval stands.", min=1, max=365)] = 30,
+    read_code: Annotated[
+        bool,
+        typer.Option(
+            "--i-have-read-the-code", help="Needed for code that is not a recipe of this release."
+        ),
+    ] = False,
+    home: DatasiteHomeOption = HOME,
+) -> None:
+    """Approve a study: its code, settings and whole cost, bound by hash, until it expires."""
+    from datasites.merchant import Ledger, MerchantHome, desk
+
+    opened = MerchantHome.open(home)
+    ledger = Ledger.open(opened.ledger_path)
+    given = desk.approve(
+        opened, ledger, study, by=getpass.getuser(), days=days, read_foreign_code=read_code
+    )
+    console.print(
+        f"Approved [bold]{study}[/] until {given.expires[:10]}: {given.rounds} runs. "
+        f"Left for others: epsilon {ledger.available().epsilon:.3g}."
+    )
+
+
+@app.command()
+@guarded
+def reject(
+    study: str,
+    reason: Annotated[str, typer.Option(help="Sent to the data scientist.")] = "no reason given",
+    home: DatasiteHomeOption = HOME,
+) -> None:
+    """Reject a study; its sender sees the reason."""
+    from datasites.merchant import Ledger, MerchantHome, desk
+
+    opened = MerchantHome.open(home)
+    desk.reject(opened, Ledger.open(opened.ledger_path), study, reason=reason, by=getpass.getuser())
+    console.print(f"Rejected [bold]{study}[/].")
+
+
+@app.command()
+@guarded
+def revoke(study: str, home: DatasiteHomeOption = HOME) -> None:
+    """Take an approval back: nothing more of it runs, what was released stays spent."""
+    from datasites.merchant import Ledger, MerchantHome, desk
+
+    opened = MerchantHome.open(home)
+    desk.revoke(opened, Ledger.open(opened.ledger_path), study, by=getpass.getuser())
+    console.print(f"Revoked [bold]{study}[/].")
+
+
+@app.command()
+@guarded
+def ledger(
+    export: Annotated[
+        Path | None, typer.Option(help="Write all entries here as JSON lines.")
+    ] = None,
+    last: Annotated[int, typer.Option(help="Show the last N entries.", min=1)] = 30,
+    home: DatasiteHomeOption = HOME,
+    json_output: JsonOption = False,
+) -> None:
+    """Show the privacy ledger; its hash chain is verified first (exit code 4 if it is broken)."""
+    from datasites.merchant import Ledger, MerchantHome
+
+    opened = MerchantHome.open(home)
+    book = Ledger.open(opened.ledger_path)
+    book.verify()
+    if export is not None:
+        book.export(export)
+    budget, spent, promised = book.budget, book.spent(), book.promised()
+    entries = book.entries()
+    if json_output:
+        emit(
+            {
+                "verified": True,
+                "budget": {"epsilon": budget.epsilon, "delta": budget.delta},
+                "spent": spent._asdict(),
+                "promised": promised._asdict(),
+                "entries": [vars(entry) for entry in entries[-last:]],
+            }
+        )
+        return
+    table = Table("#", "when", "what", "study", "detail", title="Privacy ledger (chain verified)")
+    for entry in entries[-last:]:
+        table.add_row(
+            str(entry.seq),
+            entry.at[:19],
+            entry.kind,
+            entry.study,
+            _in_short(entry.body),
+            style="dim" if entry.note else "",
+        )
+    console.print(table)
+    console.print(
+        f"spent epsilon [bold]{spent.epsilon:.4g}[/], promised {promised.epsilon:.4g}, "
+        f"budget {budget.epsilon:g} at delta {budget.delta:g}"
+    )
+
+
+@app.command()
+@guarded
+def status(home: DatasiteHomeOption = HOME, json_output: JsonOption = False) -> None:
+    """Is the service running, and what waits for you?"""
+    from datasites.merchant import Ledger, MerchantHome, desk
+
+    opened = MerchantHome.open(home)
+    ledger = Ledger.open(opened.ledger_path)
+    beat = json.loads(opened.heartbeat.read_text()) if opened.heartbeat.exists() else {}
+    waiting = [one.study for one in desk.requests(opened, ledger) if one.status == "pending"]
+    facts = {
+        "name": opened.settings.name,
+        "service": beat.get("state", "never started"),
+        "detail": beat.get("detail", ""),
+        "last_pass": beat.get("at", ""),
+        "has_data": desk.has_data(opened),
+        "waiting": waiting,
+        "spent_epsilon": ledger.spent().epsilon,
+        "budget_epsilon": ledger.budget.epsilon,
+    }
+    if json_output:
+        emit(facts)
+        return
+    for key, value in facts.items():
+        console.print(f"{key.replace('_', ' '):15} {value}", highlight=False)
+
+
+def _absolute(share: str) -> str:
+    return share if "://" in share else str(Path(share).resolve())
+
+
+def _in_short(body: dict[str, Any]) -> str:
+    text = ", ".join(
+        f"{key} {value}" for key, value in body.items() if isinstance(value, str | int | float)
+    )
+    return text if len(text) <= 110 else text[:109] + "…"
+
+
+def _request_facts(request: Any) -> dict[str, Any]:
+    return {
+        "study": request.study,
+        "sender": request.sender,
+        "recipe": request.proposal.recipe,
+        "epsilon": request.proposal.epsilon,
+        "delta": request.proposal.delta,
+        "received_at": request.received_at,
+        "code_sha256": request.code_sha256,
+        "status": request.status,
+    }
+
+
+def _review_facts(review: Any) -> dict[str, Any]:
+    return _request_facts(review.request) | {
+        "shipped": review.shipped,
+        "problems": review.problems,
+        "findings": [vars(finding) for finding in review.findings],
+        "cost_epsilon": review.cost_epsilon,
+        "held_epsilon": review.spent_epsilon,
+        "after_epsilon": review.after_epsilon,
+        "budget_epsilon": review.budget.epsilon,
+        "phases": [phase.model_dump(mode="json") for phase in review.request.proposal.phases],
+    }
+
+
+def _print_review(review: Any, *, with_code: bool) -> None:
+    request = review.request
+    badge = (
+        "[green]byte-identical to the recipe of this installation[/]"
+        if review.shipped
+        else "[yellow]not a recipe of this installation: its cost is its author's word[/]"
+    )
+    console.print(
+        Panel(
+            f"from {request.sender}, received {request.received_at[:16]}, {request.status}\n"
+            f"recipe {request.proposal.recipe}: {badge}\n"
+            f"sha256 {request.code_sha256}",
+            title=f"Request {request.study}",
+        )
+    )
+    table = Table("phase", "would release", "noise", title="What would leave this datasite")
+    for phase in request.proposal.phases:
+        table.add_row(
+            phase.name,
+            ", ".join(f"{spec.name}[{'x'.join(map(str, spec.shape))}]" for spec in phase.outputs),
+            ", ".join(
+                f"sigma {event.sigma:.4g} at sensitivity {event.sensitivity:.4g}"
+                for event in phase.privacy_events()
+            ),
+        )
+    console.print(table)
+    console.print(
+        f"cost: epsilon [bold]{review.cost_epsilon:.3g}[/]; held already {review.spent_epsilon:.3g}; "
+        f"together {review.after_epsilon:.3g} of {review.budget.epsilon:g} "
+        f"(delta {review.budget.delta:g})"
+    )
+    for finding in review.findings:
+        console.print(f"  {finding.severity}: {finding.file}:{finding.line} {finding.what}")
+    for problem in review.problems:
+        console.print(f"  [red]cannot be approved:[/] {problem}")
+    if review.difference:
+        console.print(Syntax(review.difference, "diff"))
+    if with_code:
+        for path in sorted(request.code.rglob("*.py")):
+            console.print(Syntax(path.read_text(), "python", line_numbers=True))

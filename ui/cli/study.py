@@ -1,0 +1,197 @@
+"""`toyfed study …`: what a data scientist does."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from ui.cli.console import JsonOption, StudyHomeOption, console, emit, guarded
+
+app = typer.Typer(
+    help="For data scientists: compose a study, submit it, run its rounds.", no_args_is_help=True
+)
+HOME = Path("toyfed-study")
+
+
+@app.command()
+@guarded
+def init(
+    email: Annotated[str, typer.Option(help="The address by which merchants know you.")],
+    share: Annotated[str, typer.Option(help="Where parties meet: a folder or an fsspec URL.")],
+    catalogue: Annotated[Path, typer.Option(help="The public catalogue, items.csv.")],
+    home: StudyHomeOption = HOME,
+) -> None:
+    """Make a study desk: folder, keys, and the public catalogue that studies are about."""
+    from datasites.study import ScientistHome, ScientistSettings
+    from recsys.data import read_catalogue
+    from recsys.files import atomic_path
+
+    public, report = read_catalogue(catalogue)
+    shared = share if "://" in share else str(Path(share).resolve())
+    made = ScientistHome.create(home, ScientistSettings(email=email, share=shared))
+    with atomic_path(made.catalogue) as file:
+        shutil.copyfile(catalogue, file)
+    console.print(report.summary(), highlight=False)
+    console.print(
+        f"Study desk of [bold]{email}[/] is ready in {made.root}, about {public.n_items:,} toys."
+    )
+
+
+@app.command()
+@guarded
+def pair(
+    merchants: Annotated[list[str] | None, typer.Argument(help="Merchants to ask.")] = None,
+    home: StudyHomeOption = HOME,
+    json_output: JsonOption = False,
+) -> None:
+    """Ask merchants to pair, and list who did; read your fingerprint to each by phone."""
+    _, link = _open(home)
+    for merchant in merchants or []:
+        link.request_peer(merchant)
+    link.sync()
+    peers = [vars(peer) for peer in link.peers()]
+    if json_output:
+        emit({"own_fingerprint": link.own_fingerprint, "peers": peers})
+        return
+    table = Table("merchant", "state", "fingerprint")
+    for peer in peers:
+        table.add_row(peer["email"], peer["state"], peer["fingerprint"])
+    console.print(table)
+    console.print(f"Your own fingerprint, to read to them: [bold]{link.own_fingerprint}[/]")
+
+
+@app.command()
+@guarded
+def new(
+    name: Annotated[str, typer.Argument(help="A new name, such as toys-2026.")],
+    merchants: Annotated[list[str], typer.Option("--merchant", "-m", help="Repeatable.")],
+    recipe: Annotated[str, typer.Option(help="Which recipe to run.")] = "private-als",
+    epsilon: Annotated[
+        float, typer.Option(help="Privacy of each shopper, everything counted.")
+    ] = 1.0,
+    delta: Annotated[float, typer.Option(help="Probability with which that may fail.")] = 1e-5,
+    rounds: Annotated[int | None, typer.Option(help="Rounds of training.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of what is public.")] = None,
+    merge: Annotated[str, typer.Option(help="'support' or 'fedavg'.")] = "support",
+    home: StudyHomeOption = HOME,
+) -> None:
+    """Compose a study: writes study.toml and the recipe's code for you to read and change."""
+    from datasites.study import StudySettings, new_study, parse_study
+
+    model = {"rounds": rounds, "seed": seed}
+    settings: StudySettings = parse_study(
+        {
+            "study": {"name": name, "recipe": recipe, "merchants": merchants},
+            "privacy": {"epsilon": epsilon, "delta": delta},
+            "model": {key: value for key, value in model.items() if value is not None},
+            "federation": {"merge": merge},
+        }
+    )
+    folder = new_study(_home(home), settings)
+    console.print(f"Wrote {folder / 'study.toml'}. Next: toyfed study submit {name}")
+
+
+@app.command()
+@guarded
+def submit(name: str, home: StudyHomeOption = HOME) -> None:
+    """Send the code request to every merchant of the study."""
+    from datasites.study import submit
+    from recsys.privacy import compose, epsilon_of
+
+    opened, link = _open(home)
+    proposal = submit(opened, link, name)
+    table = Table("phase", "releases", "mu", title=f"Sent: {name}")
+    for phase in proposal.phases:
+        table.add_row(
+            phase.name,
+            ", ".join(spec.name for spec in phase.outputs),
+            f"{compose(phase.privacy_events()):.4f}",
+        )
+    console.print(table)
+    total = epsilon_of(compose(proposal.events()), proposal.delta)
+    console.print(
+        f"In all: epsilon {total:.4g} at delta {proposal.delta:g}, per shopper and merchant."
+    )
+
+
+@app.command()
+@guarded
+def status(name: str, home: StudyHomeOption = HOME, json_output: JsonOption = False) -> None:
+    """What each merchant said, and how far the study is."""
+    from datasites.study import Coordinator
+
+    opened, link = _open(home)
+    coordinator = Coordinator(opened, link, name)
+    answers = coordinator.answers()
+    done = coordinator.checkpoint()
+    if json_output:
+        emit({"answers": answers, **done})
+        return
+    table = Table("merchant", "answer", "message", title=f"Study {name}")
+    for merchant, (answer, message) in answers.items():
+        table.add_row(merchant, answer, message)
+    console.print(table)
+    phases = [phase.name for phase in coordinator.proposal.phases]
+    console.print(f"finished {len(done['finished'])} of {len(phases)} phases: {', '.join(phases)}")
+
+
+@app.command()
+@guarded
+def run(name: str, home: StudyHomeOption = HOME) -> None:
+    """Run the study's rounds to the finished model; resumes where a crash stopped it."""
+    from datasites.study import Coordinator
+
+    opened, link = _open(home)
+    for progress in Coordinator(opened, link, name).run():
+        console.print(describe(progress), highlight=False)
+
+
+@app.command()
+@guarded
+def report(name: str, home: StudyHomeOption = HOME, json_output: JsonOption = False) -> None:
+    """The model card: settings, merchants, privacy, and the noised quality that was released."""
+    opened = _home(home)
+    folder = opened.study(name) / "artefact"
+    if not (folder / "MODEL_CARD.md").exists():
+        from datasites.errors import SettingsError
+
+        raise SettingsError(
+            f"expected a finished study '{name}', found no artefact. Run it: toyfed study run {name}"
+        )
+    if json_output:
+        emit(json.loads((folder / "manifest.json").read_text()))
+        return
+    from rich.markdown import Markdown
+
+    console.print(Markdown((folder / "MODEL_CARD.md").read_text()))
+
+
+def describe(progress: Any) -> str:
+    """One line about one event of a running study."""
+    texts = {
+        "phase": f"[bold]{progress.phase}[/]: state published, jobs sent",
+        "answer": f"  {progress.merchant} released its update",
+        "dropped": f"  [yellow]{progress.merchant} left out of {progress.phase}: {progress.detail}[/]",
+        "merged": f"  merged {progress.detail} updates",
+        "model": f"[bold]model[/]: {progress.detail}",
+        "delivered": f"  {progress.merchant} serves the model",
+    }
+    return texts[progress.what]
+
+
+def _home(home: Path) -> Any:
+    from datasites.study import ScientistHome
+
+    return ScientistHome.open(home)
+
+
+def _open(home: Path) -> tuple[Any, Any]:
+    from datasites.syftbox import ScientistLink
+
+    opened = _home(home)
+    return opened, ScientistLink(opened.settings.email, opened.root, opened.settings.share)
