@@ -1,0 +1,288 @@
+"""What the ledger's entries add up to: requests, approvals, runs, and the budget they used.
+
+mu^2 adds up over Gaussian releases, so all sums here are of mu^2. Every run that was reserved
+counts as spent, whether it was committed, failed or cut off. An approval that may still run holds
+back the cost of the events that it has not yet used.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Literal, NamedTuple
+
+from datasites.errors import LedgerError, ReviewError
+from datasites.merchant.ledger.records import GENESIS, Entry, timestamp
+from recsys.errors import PrivacyError
+from recsys.privacy.accounting import epsilon_of, mu_of
+from recsys.privacy.events import Budget, GaussianEvent, event_from_dict
+
+__all__ = [
+    "FORMAT",
+    "KINDS",
+    "Approval",
+    "Books",
+    "Cost",
+    "Request",
+    "Reservation",
+    "cost",
+    "take",
+]
+
+FORMAT = 1
+TOLERANCE = 1e-9
+"""Relative slack of comparisons, so that a plan calibrated exactly to a budget fits it."""
+
+KINDS = frozenset(
+    ("created", "requested", "approved", "rejected", "revoked", "reserved", "committed", "failed")
+)
+
+
+@dataclass(frozen=True)
+class Request:
+    """A code request as it arrived, and what became of it."""
+
+    request_id: str
+    study: str
+    sender: str
+    code_sha256: str
+    params_sha256: str
+    at: str
+    state: Literal["waiting", "approved", "rejected"] = "waiting"
+
+    @property
+    def binding(self) -> tuple[str, str, str, str]:
+        """What an approval is given for: study, sender, code and parameters."""
+        return self.study, self.sender, self.code_sha256, self.params_sha256
+
+
+@dataclass(frozen=True)
+class Approval:
+    """A standing permission: this code, these parameters, these releases, so many runs, until then.
+
+    `used` is how many runs were reserved; `unused` are the events that no run has taken yet.
+    """
+
+    request_id: str
+    study: str
+    sender: str
+    code_sha256: str
+    params_sha256: str
+    events: tuple[GaussianEvent, ...]
+    rounds: int
+    phases: tuple[str, ...] | None
+    expires: str
+    by: str
+    at: str
+    used: int
+    unused: tuple[GaussianEvent, ...]
+
+    @property
+    def mu(self) -> float:
+        """Cost of the whole approval, as a Gaussian-DP parameter."""
+        return math.sqrt(cost(self.events))
+
+
+@dataclass(frozen=True)
+class Reservation:
+    """One run of approved code, and the releases that it was charged for."""
+
+    job: str
+    study: str
+    phase: str
+    events: tuple[GaussianEvent, ...]
+    request_id: str
+    at: str
+    state: Literal["reserved", "committed", "failed"] = "reserved"
+
+    @property
+    def mu(self) -> float:
+        """Cost of this run alone, as a Gaussian-DP parameter."""
+        return math.sqrt(cost(self.events))
+
+
+class Cost(NamedTuple):
+    """A privacy cost: mu as it adds up, and epsilon at the budget's delta as it is told."""
+
+    mu: float
+    epsilon: float
+
+
+class Books:
+    """The state after the entries so far; `apply` moves it on by one verified entry."""
+
+    budget: Budget
+
+    def __init__(self) -> None:
+        self.seq = 0
+        self.hash = GENESIS
+        self.hash_before = GENESIS
+        self.at = ""
+        self.requests: dict[str, Request] = {}
+        self.approvals: dict[str, Approval] = {}
+        self.owners: dict[str, str] = {}
+        self.runs: dict[str, Reservation] = {}
+        self.phases: set[tuple[str, str]] = set()
+        self.by_study: dict[str, float] = {}
+        self.limit = 0.0
+
+    def apply(self, entry: Entry) -> None:
+        """Take `entry` into account.
+
+        Raises: LedgerError for an entry that this release does not know or that contradicts the
+        entries before it.
+        """
+        try:
+            self._apply(entry)
+        except (KeyError, TypeError, ValueError, PrivacyError, ReviewError) as error:
+            raise LedgerError(
+                f"Entry {entry.seq} of the ledger ({entry.kind[:40]}) does not follow from those "
+                "before it. Was it written by a newer ToyFed? Then install that one."
+            ) from error
+        self.hash_before, self.hash = self.hash, entry.hash
+        self.seq, self.at = entry.seq, entry.at
+
+    @property
+    def spent(self) -> float:
+        """mu^2 of every run ever reserved."""
+        return math.fsum(self.by_study.values())
+
+    def promised(self, now: datetime) -> float:
+        """mu^2 that standing approvals may still take."""
+        return math.fsum(
+            cost(approval.unused)
+            for approval in self.approvals.values()
+            if not self.expired(approval, now) and approval.used < approval.rounds
+        )
+
+    def fits(self, extra: float) -> bool:
+        """Whether mu^2 of `extra` can be added to all that is spent."""
+        return self.spent + extra <= self.limit * (1 + TOLERANCE)
+
+    def cost_of(self, square: float) -> Cost:
+        """`square` (mu^2) as it is told to people."""
+        mu = math.sqrt(max(0.0, square))
+        return Cost(mu, epsilon_of(mu, self.budget.delta))
+
+    def expired(self, approval: Approval, now: datetime) -> bool:
+        """Whether the time of `approval` is over; a clock that is set back does not revive it."""
+        return timestamp(now) >= approval.expires
+
+    def _apply(self, entry: Entry) -> None:
+        # What an entry has seen expire stays expired, however the clock is set later.
+        for study in [s for s, a in self.approvals.items() if entry.at >= a.expires]:
+            del self.approvals[study]
+        if (entry.seq == 1) != (entry.kind == "created"):
+            raise ValueError("the ledger starts with its creation, once")
+        if entry.note:
+            return
+        if entry.kind not in KINDS:
+            raise ValueError("unknown kind")
+        getattr(self, f"_{entry.kind}")(entry)
+
+    def _created(self, entry: Entry) -> None:
+        if entry.body["format"] != FORMAT:
+            raise ValueError("unknown format")
+        self.budget = Budget.from_dict(entry.body["budget"])
+        self.limit = mu_of(self.budget.epsilon, self.budget.delta) ** 2
+
+    def _requested(self, entry: Entry) -> None:
+        body = entry.body
+        self.requests[body["request_id"]] = Request(
+            body["request_id"],
+            entry.study,
+            body["sender"],
+            body["code_sha256"],
+            body["params_sha256"],
+            entry.at,
+        )
+
+    def _approved(self, entry: Entry) -> None:
+        body = entry.body
+        request = self.requests[body["request_id"]]
+        events = tuple(event_from_dict(event) for event in body["events"])
+        self.requests[request.request_id] = replace(request, state="approved")
+        self.owners[entry.study] = request.sender
+        self.approvals[entry.study] = Approval(
+            request.request_id,
+            *request.binding,
+            events=events,
+            rounds=body["rounds"],
+            phases=None if body["phases"] is None else tuple(body["phases"]),
+            expires=body["expires"],
+            by=body["by"],
+            at=entry.at,
+            used=0,
+            unused=events,
+        )
+
+    def _rejected(self, entry: Entry) -> None:
+        request = self.requests[entry.body["request_id"]]
+        self.requests[request.request_id] = replace(request, state="rejected")
+
+    def _revoked(self, entry: Entry) -> None:
+        self.approvals.pop(entry.study, None)
+        for run in list(self.runs.values()):
+            if run.study == entry.study and run.state == "reserved":
+                self.runs[run.job] = replace(run, state="failed")
+
+    def _reserved(self, entry: Entry) -> None:
+        body = entry.body
+        approval = self.approvals[entry.study]
+        events = tuple(event_from_dict(event) for event in body["events"])
+        self.approvals[entry.study] = replace(
+            approval, used=approval.used + 1, unused=take(approval.unused, events)
+        )
+        self.runs[body["job"]] = Reservation(
+            body["job"], entry.study, body["phase"], events, approval.request_id, entry.at
+        )
+        self.phases.add((entry.study, body["phase"]))
+        self.by_study[entry.study] = self.by_study.get(entry.study, 0.0) + cost(events)
+
+    def _committed(self, entry: Entry) -> None:
+        self._end(entry, "committed")
+
+    def _failed(self, entry: Entry) -> None:
+        self._end(entry, "failed")
+
+    def _end(self, entry: Entry, state: Literal["committed", "failed"]) -> None:
+        run = self.runs[entry.body["job"]]
+        if run.state != "reserved":
+            raise ValueError("ended twice")
+        self.runs[run.job] = replace(run, state=state)
+
+
+def cost(events: Iterable[GaussianEvent]) -> float:
+    """sum mu_i^2, the form in which Gaussian releases add up."""
+    return math.fsum(event.mu**2 for event in events)
+
+
+def take(
+    unused: Sequence[GaussianEvent], wanted: Sequence[GaussianEvent]
+) -> tuple[GaussianEvent, ...]:
+    """What is left of the `unused` approved events once a run has taken `wanted`.
+
+    Each wanted event takes one approved event of the same name that costs at least as much, the
+    cheapest that does.
+
+    Raises: ReviewError if there is none.
+    """
+    left = list(unused)
+    for event in sorted(wanted, key=lambda event: -event.mu):
+        fitting = [
+            other
+            for other in left
+            if other.what == event.what and event.mu <= other.mu * (1 + TOLERANCE)
+        ]
+        if not fitting:
+            names = Counter(other.what for other in left)
+            raise ReviewError(
+                f"The run would release '{event.what[:60]}' at mu {event.mu:.6g}, which is not "
+                f"among what is left of the approval ({len(left)} releases, {names[event.what]} "
+                "of that name). Submit a new request for it."
+            )
+        left.remove(min(fitting, key=lambda other: other.mu))
+    return tuple(left)
