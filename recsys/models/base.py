@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,7 @@ from recsys.errors import ModelError
 if TYPE_CHECKING:
     from recsys.data.catalogue import Catalogue
 
-__all__ = ["Recommendations", "Recommender", "chunks", "mask_seen", "top_n"]
+__all__ = ["Recommendations", "Recommender", "chunks", "mask_seen", "newest_weights", "top_n"]
 
 CHUNK_CELLS = 1 << 23
 """Score cells held at once by chunked code: 32 MB of float32."""
@@ -64,6 +64,42 @@ class Recommender(ABC):
         Toys in the history are scored like any other; masking them is the caller's choice. An
         empty history gets a row too (zeros where a model knows nothing about a stranger).
         """
+
+    def contributions(
+        self, histories: Interactions, items: npt.NDArray[np.int32]
+    ) -> npt.NDArray[np.float32] | None:
+        """Split the scores of `items` for one shopper over the purchases in her history.
+
+        Args:
+            histories: exactly one row.
+            items: int32 [n], the toys to account for.
+
+        Returns:
+            float32 [n_history, n] in the order of the history, whose column sums are the scores;
+            None where a score does not come from single purchases.
+        """
+        return None
+
+    def settings(self) -> dict[str, Any]:
+        """Return the arguments that rebuild the unfitted model, JSON-ready."""
+        return {}
+
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """Return what fit learned as named arrays, for a merchant's serving bundle.
+
+        Raises:
+            ModelError: for a model that cannot be stored.
+        """
+        raise ModelError(
+            f"Expected a model that can be stored, found {type(self).__name__}. "
+            "Leave it out of the serving bundle."
+        )
+
+    def restore(self, arrays: Mapping[str, npt.NDArray[Any]], catalogue: Catalogue) -> Self:
+        """Take back what `arrays` returned, instead of fit; returns self."""
+        raise ModelError(
+            f"Expected a model that can be loaded, found {type(self).__name__}. Fit it instead."
+        )
 
     @property
     def n_items(self) -> int:
@@ -145,9 +181,17 @@ def chunks(
         yield np.arange(start, min(start + size, n_rows), dtype=np.int64)
 
 
-def mask_seen(
-    scores: npt.NDArray[np.float32], histories: Interactions
-) -> npt.NDArray[np.float32]:
+def newest_weights(history: npt.NDArray[np.int32], decay: float) -> npt.NDArray[np.float32]:
+    """Return decay^age per purchase, 0 for all but the newest purchase of the same toy."""
+    ages = np.arange(history.size)[::-1]
+    _, newest = np.unique(history[::-1], return_index=True)
+    weights = np.zeros(history.size, dtype=np.float32)
+    kept = history.size - 1 - newest
+    weights[kept] = np.power(float(decay), ages[kept])
+    return weights
+
+
+def mask_seen(scores: npt.NDArray[np.float32], histories: Interactions) -> npt.NDArray[np.float32]:
     """Return a copy of `scores` [n_rows, n_items] with each row's own history at -inf."""
     masked = np.array(scores, dtype=np.float32)
     rows = np.repeat(np.arange(histories.n_shoppers), np.diff(histories.indptr))

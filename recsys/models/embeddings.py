@@ -1,0 +1,112 @@
+"""Recommendations from shared toy embeddings; the shopper is folded in on the spot."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse import csr_matrix
+
+from recsys.data.interactions import Interactions
+from recsys.errors import ModelError
+from recsys.models.base import Recommender
+
+if TYPE_CHECKING:
+    from recsys.data.catalogue import Catalogue
+
+__all__ = ["SharedEmbeddings"]
+
+_BLOCK = 4096
+
+
+class SharedEmbeddings(Recommender):
+    """Score toys by embeddings that merchants learned together.
+
+        u = (alpha G + sum_j w_j v_j v_j' + lambda I)^-1 sum_j w_j v_j,    score_j = u . v_j
+
+    over the toys j in the shopper's history, w_j = decay^(newer purchases).
+
+    Args:
+        item_embeddings: V, float32 [n_items, d], released under privacy or public.
+        gram: G, float [d, d], positive semi-definite; V'V when left out.
+        alpha: weight of toys not bought, 0 or more.
+        regularization: lambda, above 0.
+        decay: in (0, 1], how much each older purchase weighs of the next newer one.
+
+    Raises:
+        ModelError: arrays that do not fit or are not finite, or a setting outside its range.
+
+    Privacy: nothing leaves. It post-processes released embeddings and a shopper's own history.
+    """
+
+    name: ClassVar[str] = "shared"
+
+    def __init__(
+        self,
+        item_embeddings: npt.NDArray[np.float32],
+        gram: npt.NDArray[np.float64] | None = None,
+        alpha: float = 0.1,
+        regularization: float = 1.0,
+        decay: float = 1.0,
+    ) -> None:
+        if item_embeddings.ndim != 2 or not np.isfinite(item_embeddings).all():
+            raise ModelError(
+                "Expected finite item embeddings with one row a toy, found "
+                f"{item_embeddings.ndim} dimensions or numbers that are not finite."
+            )
+        if not (alpha >= 0 and regularization > 0 and 0 < decay <= 1):
+            raise ModelError(
+                "Expected alpha >= 0, regularization > 0 and decay in (0, 1], found "
+                f"{alpha}, {regularization} and {decay}."
+            )
+        self._embeddings = np.asarray(item_embeddings, dtype=np.float64)
+        size = self._embeddings.shape[1]
+        if gram is None:
+            gram = self._embeddings.T @ self._embeddings
+        if gram.shape != (size, size) or not np.isfinite(gram).all():
+            raise ModelError(
+                f"Expected a finite gram of shape {(size, size)}, found shape {gram.shape} or "
+                "numbers that are not finite."
+            )
+        self._ridge = alpha * np.asarray(gram, dtype=np.float64) + regularization * np.eye(size)
+        self._decay = decay
+        self._n_items = len(self._embeddings)
+
+    def fit(self, interactions: Interactions, catalogue: Catalogue) -> Self:
+        """Check that the catalogue is the embeddings' own; nothing is learned here."""
+        self.check_histories(interactions)
+        if catalogue.n_items != self.n_items:
+            raise ModelError(
+                f"Expected a catalogue of {self.n_items} toys, found {catalogue.n_items}."
+            )
+        return self
+
+    def score(self, histories: Interactions) -> npt.NDArray[np.float32]:
+        """Fold every shopper in and score all toys: float32 [n_rows, n_items]."""
+        self.check_histories(histories)
+        scores = self.shopper_vectors(histories) @ self._embeddings.T
+        return scores.astype(np.float32)
+
+    def shopper_vectors(self, histories: Interactions) -> npt.NDArray[np.float64]:
+        """u of every row, float64 [n_rows, d]; 0 for an empty history.
+
+        Privacy: stays at the merchant.
+        """
+        weights = histories.recency_csr(self._decay).astype(np.float64)
+        vectors = np.empty((weights.shape[0], self._embeddings.shape[1]))
+        for start in range(0, len(vectors), _BLOCK):
+            vectors[start : start + _BLOCK] = self._solve(weights[start : start + _BLOCK])
+        return vectors
+
+    def _solve(self, weights: csr_matrix) -> npt.NDArray[np.float64]:
+        used, columns = np.unique(weights.indices, return_inverse=True)
+        known = self._embeddings[used]
+        size = known.shape[1]
+        local = csr_matrix(
+            (weights.data, columns, weights.indptr), shape=(weights.shape[0], len(used))
+        )
+        outer = (known[:, :, None] * known[:, None, :]).reshape(len(used), size * size)
+        systems = (local @ outer).reshape(-1, size, size) + self._ridge
+        solved: npt.NDArray[np.float64] = np.linalg.solve(systems, (local @ known)[:, :, None])
+        return solved[:, :, 0]

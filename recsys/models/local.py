@@ -1,0 +1,156 @@
+"""A merchant's own matrix factorization: implicit-feedback ALS on its own purchases."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+
+from recsys.data.interactions import Interactions
+from recsys.errors import ModelError
+from recsys.models.base import Recommender, chunks, newest_weights
+
+if TYPE_CHECKING:
+    from recsys.data.catalogue import Catalogue
+
+__all__ = ["LocalALS"]
+
+Floats = npt.NDArray[np.float32]
+
+
+class LocalALS(Recommender):
+    """Weighted matrix factorization (Hu, Koren & Volinsky, ICDM 2008), shoppers folded in.
+
+        u = (V'V + sum_h (c_h - 1) v_h v_h' + regularization I)^-1 sum_h c_h v_h
+        s(u, j) = u . v_j,   c_h = alpha * decay^age(h)
+
+    Toys that nobody bought have v_j = 0 and score 0; a shop without purchases scores 0 throughout.
+
+    Args:
+        factors: length of the vectors; a shop with fewer toys bought uses that many.
+        regularization: weight of the squared norms.
+        alpha: confidence in a purchase against none.
+        iterations: sweeps of alternating least squares.
+        decay: weight of a purchase relative to the next newer one, in training and fold-in.
+        seed: of the start vectors; with one thread the result is the same every time.
+        threads: threads of the library; more are faster and may differ in the last bits.
+
+    Privacy: the vectors are exact; fit and score stay at the merchant.
+    """
+
+    name: ClassVar[str] = "local"
+
+    def __init__(
+        self,
+        factors: int = 64,
+        regularization: float = 1.0,
+        alpha: float = 10.0,
+        iterations: int = 15,
+        decay: float = 0.8,
+        seed: int = 0,
+        threads: int = 1,
+    ) -> None:
+        if factors < 1 or iterations < 1 or regularization <= 0 or alpha <= 0:
+            raise ModelError(
+                "Expected factors and iterations of at least 1 and a positive regularization and "
+                f"alpha, found factors={factors}, iterations={iterations}, "
+                f"regularization={regularization}, alpha={alpha}."
+            )
+        self.factors = factors
+        self.regularization = regularization
+        self.alpha = alpha
+        self.iterations = iterations
+        self.decay = decay
+        self.seed = seed
+        self.threads = threads
+        self._vectors: Floats = np.empty((0, 0), dtype=np.float32)
+        self._gram: Floats = np.empty((0, 0), dtype=np.float32)
+
+    def fit(self, interactions: Interactions, catalogue: Catalogue) -> Self:
+        """Factorize the purchases."""
+        weights = interactions.recency_csr(self.decay)
+        bought = np.flatnonzero(np.bincount(weights.indices, minlength=interactions.n_items))
+        shoppers = np.flatnonzero(np.diff(weights.indptr))
+        vectors = np.zeros((interactions.n_items, min(self.factors, max(1, bought.size))))
+        if bought.size:
+            vectors[bought] = self._factorize(weights[shoppers][:, bought], vectors.shape[1])
+        return self._take(vectors.astype(np.float32))
+
+    def _factorize(self, weights: sp.csr_matrix, factors: int) -> Floats:
+        from implicit.cpu.als import AlternatingLeastSquares
+        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+        # The library runs its own threads; BLAS threads below them would fight for the cores.
+        with threadpool_limits(limits=1, user_api="blas"):
+            model = AlternatingLeastSquares(
+                factors=factors,
+                regularization=self.regularization,
+                alpha=self.alpha,
+                iterations=self.iterations,
+                random_state=self.seed,
+                num_threads=self.threads,
+            )
+            model.fit(weights, show_progress=False)
+        return np.asarray(model.item_factors, dtype=np.float32)
+
+    def score(self, histories: Interactions) -> Floats:
+        """Fold each history in and return u . v_j: float32 [n_rows, n_items]."""
+        self.check_histories(histories)
+        scores = np.empty((histories.n_shoppers, self.n_items), dtype=np.float32)
+        dimensions = self._vectors.shape[1]
+        for rows in chunks(histories.n_shoppers, dimensions**2):
+            systems, sums = self._normal_equations(histories.rows(rows))
+            shoppers = np.linalg.solve(systems, sums[:, :, None])[:, :, 0]
+            np.matmul(shoppers, self._vectors.T, out=scores[rows[0] : rows[-1] + 1])
+        return scores
+
+    def contributions(self, histories: Interactions, items: npt.NDArray[np.int32]) -> Floats:
+        """Return c_h v_h' A^-1 v_j, A the shopper's system, for each purchase h and toy j."""
+        history = histories.history(0)
+        confidence = np.float32(self.alpha) * newest_weights(history, self.decay)
+        systems, _ = self._normal_equations(histories)
+        solved = np.linalg.solve(systems[0], self._vectors[items].T)
+        return np.asarray(confidence[:, None] * (self._vectors[history] @ solved), dtype=np.float32)
+
+    def settings(self) -> dict[str, Any]:
+        """Return the arguments."""
+        return {
+            "factors": self.factors,
+            "regularization": self.regularization,
+            "alpha": self.alpha,
+            "iterations": self.iterations,
+            "decay": self.decay,
+            "seed": self.seed,
+            "threads": self.threads,
+        }
+
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """Return the toys' vectors."""
+        return {"vectors": self._vectors}
+
+    def restore(self, arrays: Mapping[str, npt.NDArray[Any]], catalogue: Catalogue) -> Self:
+        """Take back the toys' vectors."""
+        return self._take(np.asarray(arrays["vectors"], dtype=np.float32))
+
+    def _take(self, vectors: Floats) -> Self:
+        self._vectors = vectors
+        ridge = self.regularization * np.eye(vectors.shape[1])
+        self._gram = (vectors.T @ vectors + ridge).astype(np.float32)
+        self._n_items = vectors.shape[0]
+        return self
+
+    def _normal_equations(self, histories: Interactions) -> tuple[Floats, Floats]:
+        """Return each row's system [n, d, d] and right side [n, d]."""
+        weights = histories.recency_csr(self.decay)
+        systems = np.tile(self._gram, (histories.n_shoppers, 1, 1))
+        sums = np.zeros((histories.n_shoppers, self._vectors.shape[1]), dtype=np.float32)
+        for row in range(histories.n_shoppers):
+            cells = slice(weights.indptr[row], weights.indptr[row + 1])
+            vectors = self._vectors[weights.indices[cells]]
+            confidence = np.float32(self.alpha) * weights.data[cells]
+            systems[row] += (vectors * (confidence - 1)[:, None]).T @ vectors
+            sums[row] = confidence @ vectors
+        return systems, sums

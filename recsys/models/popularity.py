@@ -1,0 +1,71 @@
+"""What most shoppers buy: the baseline, and the answer for a stranger."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from recsys.data.interactions import Interactions
+from recsys.errors import ModelError
+from recsys.models.base import Recommender
+
+if TYPE_CHECKING:
+    from recsys.data.catalogue import Catalogue
+
+__all__ = ["Popularity"]
+
+
+class Popularity(Recommender):
+    """Score a toy by how many shoppers bought it: s(u, j) = n_j, the same for everyone.
+
+    Args:
+        counts: [n_items] counts to use as they are (for example noised counts that many shops
+            released together); None counts the shoppers given to `fit`. Values that are not
+            finite or below zero count as zero.
+
+    Privacy: with own counts, fit stays at the merchant; released noised counts are free.
+    """
+
+    name: ClassVar[str] = "popularity"
+
+    def __init__(self, counts: npt.ArrayLike | None = None) -> None:
+        self._given = None if counts is None else _clean(np.asarray(counts))
+        self._counts: npt.NDArray[np.float32] = np.empty(0, dtype=np.float32)
+
+    def fit(self, interactions: Interactions, catalogue: Catalogue) -> Self:
+        """Count shoppers per toy, unless counts were given."""
+        counts = self._given
+        if counts is None:
+            counts = interactions.item_counts().astype(np.float32)
+        return self._take(counts, catalogue)
+
+    def score(self, histories: Interactions) -> npt.NDArray[np.float32]:
+        """Return the counts for every row: float32 [n_rows, n_items]."""
+        self.check_histories(histories)
+        return np.tile(self._counts, (histories.n_shoppers, 1))
+
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """Return the counts."""
+        return {"counts": self._counts}
+
+    def restore(self, arrays: Mapping[str, npt.NDArray[Any]], catalogue: Catalogue) -> Self:
+        """Take back the counts."""
+        return self._take(_clean(arrays["counts"]), catalogue)
+
+    def _take(self, counts: npt.NDArray[np.float32], catalogue: Catalogue) -> Self:
+        if counts.shape != (catalogue.n_items,):
+            raise ModelError(
+                f"Expected one count for each of {catalogue.n_items} toys, found shape "
+                f"{counts.shape}. Use counts of the same catalogue."
+            )
+        self._counts = counts
+        self._n_items = catalogue.n_items
+        return self
+
+
+def _clean(counts: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    finite = np.nan_to_num(counts.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
+    return np.maximum(finite, np.float32(0))

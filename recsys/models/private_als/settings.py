@@ -1,0 +1,120 @@
+"""What decides a private factorization, and, apart from it, what decides only its speed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from recsys.errors import PrivacyError
+from recsys.privacy._validate import (
+    require_between,
+    require_count,
+    require_not_negative,
+    require_positive,
+)
+
+__all__ = ["PrivateALSSettings", "SpeedSettings"]
+
+
+@dataclass(frozen=True)
+class PrivateALSSettings:
+    """Public settings of private alternating least squares; all merchants share them.
+
+    Args:
+        factors: dimensions d of the embeddings.
+        rounds: alternating steps T; each is one release.
+        clip: Gamma, the largest norm of a shopper's vector.
+        weight_bound: B, the sum of a shopper's squared weights over the toys bought.
+        count_bound: kc, how many random toys a shopper adds to the noised counts.
+        count_exponent: p in [0, 1/2]; a toy with count n weighs n^-p, so rare toys more.
+        gram_noise: r0, noise of the Gram matrix relative to that of the linear part.
+        outer_noise: r1, noise of the toys' outer products relative to that of the linear part.
+        counts_share, als_share, quality_share: parts of the squared mu for each phase.
+        quality_metrics: how many quality figures, each in [0, 1], a shopper adds to.
+        alpha: weight of toys not bought.
+        shopper_regularization: lambda of the shoppers' least squares.
+        item_regularization: lambda of the toys' least squares.
+        init_scale: standard deviation of the random embeddings before round 1.
+        seed: of those random embeddings; public.
+
+    Raises:
+        PrivacyError: a setting outside its range.
+    """
+
+    factors: int = 16
+    rounds: int = 3
+    clip: float = 1.0
+    weight_bound: float = 1.0
+    count_bound: int = 10
+    count_exponent: float = 0.25
+    gram_noise: float = 4.0
+    outer_noise: float = 4.0
+    counts_share: float = 0.10
+    als_share: float = 0.85
+    quality_share: float = 0.05
+    quality_metrics: int = 2
+    alpha: float = 0.1
+    shopper_regularization: float = 1.0
+    item_regularization: float = 10.0
+    init_scale: float = 0.1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("factors", "rounds", "count_bound", "quality_metrics"):
+            require_count(name, getattr(self, name))
+        require_count("seed", self.seed, least=0)
+        require_between("count_exponent", self.count_exponent, 0.0, 0.5)
+        for name in ("counts_share", "als_share"):
+            require_positive(name, getattr(self, name))
+        for name in ("quality_share", "alpha"):
+            require_not_negative(name, getattr(self, name))
+        for name in (
+            "clip",
+            "weight_bound",
+            "gram_noise",
+            "outer_noise",
+            "shopper_regularization",
+            "item_regularization",
+            "init_scale",
+        ):
+            require_positive(name, getattr(self, name))
+
+    @property
+    def half_size(self) -> int:
+        """Numbers in the upper triangle of one d x d matrix, d (d + 1) / 2."""
+        return self.factors * (self.factors + 1) // 2
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON form."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> PrivateALSSettings:
+        """Read the JSON form; keys left out keep their defaults.
+
+        Raises:
+            PrivacyError: an unknown key, or a value outside its range.
+        """
+        known = {field.name for field in fields(cls)}
+        unknown = sorted(map(str, set(values) - known))
+        if unknown:
+            raise PrivacyError(f"Expected settings among {sorted(known)}, found also {unknown}.")
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class SpeedSettings:
+    """Sizes of the blocks that are worked on at once; they change memory and time only.
+
+    Args:
+        shopper_block: shoppers solved together.
+        block_bytes: memory for the toys' outer products held together.
+    """
+
+    shopper_block: int = 4096
+    block_bytes: int = 128 << 20
+
+    def __post_init__(self) -> None:
+        require_count("shopper_block", self.shopper_block)
+        require_count("block_bytes", self.block_bytes)
