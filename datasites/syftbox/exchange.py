@@ -1,0 +1,125 @@
+"""What both links do: list peers, check keys before trusting them, publish encrypted parcels."""
+
+from __future__ import annotations
+
+import hashlib
+
+from datasites.errors import PeerError
+from datasites.syftbox.clients import Party
+from datasites.syftbox.hardening import check_shown_key
+from datasites.syftbox.keys import readable, same_fingerprint
+from datasites.syftbox.names import check_email
+from datasites.syftbox.types import Peer
+
+__all__ = [
+    "MOCK_PREFIX",
+    "PARCEL_FILE",
+    "STATE_PREFIX",
+    "check_peer",
+    "check_request",
+    "parcel_tag",
+    "peers",
+    "publish",
+    "readable",
+    "state_hash",
+]
+
+STATE_PREFIX = "toyfedstate"
+MOCK_PREFIX = "toyfedmock"
+PARCEL_FILE = "parcel"
+
+
+def peers(party: Party) -> list[Peer]:
+    """Known peers and requests, by e-mail, with the fingerprints to compare."""
+    book = party.book.all()
+    found = {
+        email: Peer(email, _state(party, email, str(facts.get("state", ""))), _shown(party, email))
+        for email, facts in book.items()
+    }
+    for email in party.connection.get_peer_requests():
+        found.setdefault(email, Peer(email, "requested_by_peer", _shown(party, email)))
+    return [found[email] for email in sorted(found)]
+
+
+def check_peer(party: Party, email: str) -> None:
+    """Raise PeerError unless `email` is an accepted peer whose shown key is the pinned one."""
+    state = party.book.state(check_email(email))
+    if state != "accepted" or not party.book.has_key(email):
+        raise PeerError(
+            f"expected {email} to be paired, found {state or 'no request'}. "
+            "Request the pairing, let them approve it, and sync"
+        )
+    check_shown_key(party.connection, email)
+
+
+def check_request(party: Party, email: str, fingerprint: str | None) -> None:
+    """Raise PeerError unless `email` asked to pair and shows a key that may be pinned."""
+    check_email(email)
+    state = party.book.state(email)
+    shown = party.connection.shown_fingerprint(email)
+    if state == "accepted":
+        check_shown_key(party.connection, email)
+    elif state == "rejected":
+        # Approving somebody who was revoked is a new decision about a new request.
+        party.book.forget_key(email)
+    if email not in party.connection.get_peer_requests() or not shown:
+        if state == "rejected":
+            party.book.update(email, "rejected")
+        raise PeerError(f"expected a request to pair from {email}, found none. Let them send one")
+    if fingerprint is not None and not same_fingerprint(fingerprint, shown):
+        if state == "rejected":
+            party.book.update(email, "rejected")
+        raise PeerError(
+            f"the share shows another key for {email} than the one you compared. "
+            "Do not approve it; ask them in person"
+        )
+
+
+def parcel_tag(name: str, recipient: str) -> str:
+    """A parcel's name in the share, which only says that there is one recipient more."""
+    mark = hashlib.sha256(recipient.encode()).hexdigest()[:16]
+    return f"{name.replace('_', '~')}~~{mark}"
+
+
+def state_hash(name: str, recipient: str, sha256: str) -> str:
+    """Where a state of that sha256 lies, computed by both sides, so that nothing is listed."""
+    text = f"toyfed state\n{name}\n{recipient}\n{sha256}"
+    return hashlib.sha256(text.encode()).hexdigest()[:40]
+
+
+def publish(
+    party: Party, prefix: str, name: str, recipient: str, parcel: bytes, content_hash: str
+) -> None:
+    """Put a parcel, encrypted to one accepted peer, in this party's folder of the share."""
+    check_peer(party, recipient)
+    if not party.engine.peer_manager.peer_store.has_peer_bundle(recipient):
+        raise PeerError(f"expected a key of {recipient}, found none; sync and try again")
+    tag = parcel_tag(name, recipient)
+    engine = party.engine
+    engine.create_collection_folder(prefix, tag, content_hash)
+    engine.upload_collection_files(
+        prefix, tag, content_hash, {PARCEL_FILE: parcel}, recipient_email=recipient
+    )
+    # Shared last, so that nobody finds a part of it; then what it replaces goes.
+    engine.share_collection(prefix, tag, content_hash, [recipient])
+
+
+def _state(party: Party, email: str, state: str) -> str:
+    if state == "rejected":
+        return "revoked"
+    try:
+        check_shown_key(party.connection, email)
+    except PeerError:
+        return "key_changed"
+    return state
+
+
+def _shown(party: Party, email: str) -> str:
+    """The pinned fingerprint; for somebody new, the one that the share shows."""
+    pinned = party.book.pinned(email)
+    if pinned:
+        return readable(pinned)
+    try:
+        return readable(party.connection.shown_fingerprint(email))
+    except PeerError:
+        return ""

@@ -1,0 +1,238 @@
+"""A merchant's connection to its peers: jobs in, replies out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from syft.sync.events.file_change_event import (
+    FileChangeEvent,
+    FileChangeEventsMessage,
+    FileChangeEventsMessageFileName,
+)
+
+from datasites.errors import PeerError, ReviewError, TransportError
+from datasites.syftbox import exchange
+from datasites.syftbox.clients import Party, build_merchant
+from datasites.syftbox.messages import REPLY_FILE, REPLY_STATUSES
+from datasites.syftbox.names import check_email, check_file_name, check_job_name
+from datasites.syftbox.parcels import open_parcel, pack_parcel, parcel_sha256, unpack_into
+from datasites.syftbox.quarantine import Quarantine
+from datasites.syftbox.shelf import JobShelf, StoredReply
+from datasites.syftbox.store import ObjectStore
+from datasites.syftbox.types import Peer, Submission, SyncReport
+from recsys.files import atomic_write_bytes, atomic_write_text
+
+__all__ = ["MerchantLink"]
+
+
+class MerchantLink:
+    """One merchant on the share. Safe to use from threads and from several processes.
+
+    Args:
+        email: The merchant's address, which names it to everybody.
+        home: `home/syftbox` becomes PySyft's folder; `home/private` (0700) is never synced.
+        share: Where the parties meet: an fsspec URL or a local path.
+    """
+
+    def __init__(self, email: str, home: Path, share: str) -> None:
+        party = Party(check_email(email), Path(home), ObjectStore(share), merchant=True)
+        self._party = party
+        self._folder = party.private / "link"
+        inbox = party.config.job.get_all_submissions_dir(email)
+        self._shelf = JobShelf(self._folder, inbox)
+        self._quarantine = Quarantine(self._folder / "quarantine")
+        self._client, self._syncer = build_merchant(
+            party, shelf=self._shelf, quarantine=self._quarantine
+        )
+        self._threads = threading.RLock()
+        self.email = email
+        self.own_fingerprint = exchange.readable(party.fingerprint)
+        with self._alone():
+            self._shelf.sweep()
+
+    # -- peers -----------------------------------------------------------------------------------
+
+    def peers(self) -> list[Peer]:
+        """Everybody this merchant knows, and everybody who asks to be known."""
+        return exchange.peers(self._party)
+
+    def approve_peer(self, email: str, fingerprint: str | None = None) -> None:
+        """Let a peer send jobs. Compare its fingerprint with it in person first.
+
+        Args:
+            fingerprint: The one compared; approval then fails if the share shows another.
+
+        Raises:
+            PeerError: The peer has not asked, or its key is missing, bad or not the expected one.
+        """
+        with self._threads:
+            exchange.check_request(self._party, email, fingerprint)
+            self._client.load_peers()
+            self._client.approve_peer_request(email, verbose=False)
+            self._share_mocks()
+
+    def revoke_peer(self, email: str) -> None:
+        """Stop hearing a peer. Its key is forgotten: pairing again means comparing again."""
+        if not self._party.book.state(check_email(email)):
+            raise PeerError(f"expected a peer to revoke, found none called {email}")
+        with self._threads:
+            self._party.book.forget_key(email)
+            self._party.book.update(email, "rejected")
+
+    # -- jobs --------------------------------------------------------------------------------------
+
+    def sync(self) -> SyncReport:
+        """Take new jobs from accepted peers and deliver what is still undelivered.
+
+        Raises TransportError if the share cannot be used; nothing is lost then.
+        """
+        with self._threads:
+            self._syncer.new_jobs = 0
+            self._client.sync(auto_checkpoint=False, auto_compact=False)
+            self._deliver()
+            for email in self._party.book.accepted():
+                self._party.connection.prune_outbox(email)
+            self._share_mocks()
+            return SyncReport(self._syncer.new_jobs, self._quarantine.take())
+
+    def submissions(self) -> list[Submission]:
+        """Every received job not yet answered, oldest first. Revoked peers' jobs are left out."""
+        accepted = set(self._party.book.accepted())
+        return [job for job in self._shelf.submissions() if job.sender in accepted]
+
+    def reply(self, job: str, status: str, message: str, files: dict[str, bytes]) -> None:
+        """Answer a job, once: a second answer changes nothing.
+
+        When this returns the answer is safe on disk. It is delivered at once if the share can be
+        reached, else at a later `sync`, also after a crash.
+
+        Args:
+            status: done, refused or failed.
+            files: Flat names -> contents, text or binary.
+
+        Raises ReviewError for an unknown job, status or file name.
+
+        Privacy: sends what it is given, encrypted to the job's sender; what that may be is
+        decided by the release gate before.
+        """
+        if status not in REPLY_STATUSES:
+            raise ReviewError(f"expected one of {REPLY_STATUSES}, found {status!r}")
+        for name in files:
+            if check_file_name(name) == REPLY_FILE:
+                raise ReviewError(f"{REPLY_FILE} is written by the link itself")
+        with self._threads:
+            with self._alone():
+                self._shelf.answer(job, status, message, files)
+            try:
+                self._deliver()
+            except TransportError:
+                # Safe on disk; every sync tries again and reports.
+                return
+
+    def download_state(self, peer: str, name: str, sha256: str, into: Path) -> Path:
+        """Fetch what a scientist published for this merchant, as the whole contents of `into`.
+
+        Raises TransportError if it is not there or is not what `sha256` names.
+        """
+        if peer not in self._party.book.accepted():
+            raise PeerError(f"expected an accepted peer, found {peer}")
+        tag = exchange.parcel_tag(check_job_name(name), self.email)
+        content_hash = exchange.state_hash(name, self.email, sha256)
+        found = self._party.router.watcher_download_collection(
+            exchange.STATE_PREFIX, tag, content_hash, peer
+        )
+        parcel = found.get(exchange.PARCEL_FILE)
+        if parcel is None:
+            raise TransportError(f"expected {name!r} published by {peer}, found none in the share")
+        if parcel_sha256(parcel) != sha256:
+            raise TransportError(
+                f"{name!r} from {peer} is not what the job names: its sha256 differs. "
+                "Ask for it to be published again"
+            )
+        return unpack_into(open_parcel(parcel)[0], into)
+
+    def publish_mock(self, name: str, summary: str, files: dict[str, bytes]) -> None:
+        """Show data made from public facts to every accepted peer, now and later.
+
+        Privacy: free, if the files hold nothing of a shopper; that is the caller's promise.
+        """
+        parcel = pack_parcel(files, {"name": check_job_name(name), "summary": summary})
+        folder = self._folder / "mocks"
+        with self._threads:
+            atomic_write_bytes(folder / f"{name}.parcel", parcel, mode=0o600)
+            self._share_mocks()
+
+    # -- parts -------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep this merchant's other processes out, as PySyft does while it syncs."""
+        with self._party.engine.sync_file_lock():
+            yield
+
+    def _deliver(self) -> None:
+        """Put undelivered answers in the outbox, oldest first, each under a name of its own.
+
+        A crash after the write and before the note brings the same file under the same name.
+        """
+        accepted = set(self._party.book.accepted())
+        with self._alone():
+            for reply in self._shelf.undelivered():
+                if reply.record.sender in accepted:
+                    self._party.router.owner_write_event_messages_to_outbox(
+                        reply.record.sender, self._message(reply)
+                    )
+                    self._shelf.delivered(reply)
+
+    def _message(self, reply: StoredReply) -> FileChangeEventsMessage:
+        manifest: dict[str, Any] = {
+            "status": reply.status,
+            "message": reply.message,
+            "files": {name: hashlib.sha256(data).hexdigest() for name, data in reply.files.items()},
+        }
+        # The manifest comes last: a reader that finds it finds the files too.
+        contents = {**reply.files, REPLY_FILE: json.dumps(manifest).encode()}
+        review = Path("app_data/job/review") / reply.record.sender / "v1" / reply.record.name
+        unique = uuid.uuid5(uuid.NAMESPACE_URL, f"{self.email}/{reply.record.key}")
+        return FileChangeEventsMessage(
+            events=[
+                FileChangeEvent(
+                    id=uuid.uuid5(unique, name),
+                    path_in_datasite=review / name,
+                    datasite_email=self.email,
+                    content=data,
+                    new_hash=hashlib.sha256(data).hexdigest(),
+                    submitted_timestamp=reply.timestamp,
+                    timestamp=reply.timestamp,
+                )
+                for name, data in contents.items()
+            ],
+            message_filepath=FileChangeEventsMessageFileName(id=unique, timestamp=reply.timestamp),
+        )
+
+    def _share_mocks(self) -> None:
+        """Give each accepted peer each mock that it does not have yet."""
+        accepted = self._party.book.accepted()
+        for file in sorted((self._folder / "mocks").glob("*.parcel")):
+            parcel = file.read_bytes()
+            sha256 = parcel_sha256(parcel)
+            ledger = file.with_suffix(".shared.json")
+            shared = json.loads(ledger.read_text()) if ledger.exists() else {}
+            for email in accepted:
+                # A peer that was revoked and pairs again has a new key.
+                mark = f"{sha256} {self._party.book.pinned(email)}"
+                if shared.get(email) == mark:
+                    continue
+                self._client.load_peers()
+                exchange.publish(
+                    self._party, exchange.MOCK_PREFIX, file.stem, email, parcel, uuid.uuid4().hex
+                )
+                shared[email] = mark
+                atomic_write_text(ledger, json.dumps(shared), mode=0o600)

@@ -1,0 +1,117 @@
+"""peers.json: whom this party knows, in which state, and the key it pinned for each.
+
+It lies in the private folder: a peer list in the share could be edited by whoever runs the share.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from datasites.errors import PeerError, SettingsError
+from datasites.syftbox.keys import fingerprint_of, same_fingerprint
+from datasites.syftbox.names import check_email
+from recsys.files import atomic_write_text
+
+__all__ = ["PeerBook"]
+
+_THREADS = threading.RLock()
+
+
+class PeerBook:
+    """The file peers.json: e-mail -> {state, public_encryption_bundle, fingerprint}.
+
+    Read anew each time, because `serve` and the command line are different processes.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def all(self) -> dict[str, dict[str, Any]]:
+        """Every peer. Raises SettingsError if the file is damaged."""
+        try:
+            book = json.loads(self._path.read_text())
+        except FileNotFoundError:
+            return {}
+        except ValueError as error:
+            raise SettingsError(
+                f"expected {self._path.name} to be JSON, found a damaged file. Restore it from a "
+                "backup, or remove it and pair again"
+            ) from error
+        return dict(book)
+
+    def state(self, email: str) -> str:
+        """The peer's state, '' if unknown."""
+        return str(self.all().get(email, {}).get("state", ""))
+
+    def pinned(self, email: str) -> str:
+        """The peer's pinned identity fingerprint (hex), '' if none."""
+        return str(self.all().get(email, {}).get("fingerprint", ""))
+
+    def has_key(self, email: str) -> bool:
+        """Tell whether the peer's whole public key is here, not only a fingerprint to expect."""
+        return bool(self.all().get(email, {}).get("public_encryption_bundle"))
+
+    def accepted(self) -> list[str]:
+        """E-mails of accepted peers whose key is pinned."""
+        return [
+            email
+            for email, peer in sorted(self.all().items())
+            if peer.get("state") == "accepted" and peer.get("public_encryption_bundle")
+        ]
+
+    def update(self, email: str, state: str, bundle: dict[str, Any] | None = None) -> None:
+        """Set a peer's state, and pin its key the first time that one is given.
+
+        Raises PeerError if another key than the pinned one is given.
+        """
+        check_email(email)
+        with self._changing() as book:
+            peer = book.setdefault(email, {})
+            if bundle:
+                found = fingerprint_of(bundle, email)
+                self.check_pin(email, found, str(peer.get("fingerprint", "")))
+                peer["fingerprint"] = found
+                peer["public_encryption_bundle"] = bundle
+            peer["state"] = state
+
+    def expect(self, email: str, fingerprint: str) -> None:
+        """Pin the fingerprint that a person compared, before the key itself arrives."""
+        with self._changing() as book:
+            peer = book.setdefault(check_email(email), {"state": "requested_by_me"})
+            known = str(peer.get("fingerprint", ""))
+            if known:
+                self.check_pin(email, known, fingerprint)
+            else:
+                peer["fingerprint"] = "".join(fingerprint.lower().split())
+
+    def forget_key(self, email: str) -> None:
+        """Unpin a revoked peer's key, so that it may pair again with a new one."""
+        with self._changing() as book:
+            book.pop(email, None)
+
+    def check_pin(self, email: str, found: str, pinned: str) -> None:
+        """Raise PeerError unless `found` is the pinned fingerprint (or nothing was pinned)."""
+        short, full = sorted((pinned, found), key=len)
+        if pinned and not same_fingerprint(short, full):
+            raise PeerError(
+                f"the key of {email} is not the one pinned when you paired. Somebody may be "
+                "posing as them: ask them in person, and only if they did make a new key, "
+                "revoke them and pair again"
+            )
+
+    @contextlib.contextmanager
+    def _changing(self) -> Iterator[dict[str, dict[str, Any]]]:
+        lock = self._path.with_suffix(".lock")
+        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with _THREADS, lock.open("a") as handle:
+            lock.chmod(0o600)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            book = self.all()
+            yield book
+            atomic_write_text(self._path, json.dumps(book, indent=1, sort_keys=True), mode=0o600)

@@ -1,0 +1,285 @@
+"""A data scientist's connection to merchants: jobs out, replies in."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from syft_job.models import JobSubmissionMetadata
+
+from datasites.errors import ReviewError
+from datasites.syftbox import exchange
+from datasites.syftbox.clients import Party, build_scientist
+from datasites.syftbox.keys import private_folder
+from datasites.syftbox.messages import (
+    PARAMS_FILE,
+    IncomingReply,
+    check_code,
+    check_reply,
+    content_digest,
+    encode_params,
+)
+from datasites.syftbox.names import JOB_UNPACKED_BYTES, check_email, check_job_name, quoted
+from datasites.syftbox.parcels import open_parcel, pack_parcel, parcel_sha256
+from datasites.syftbox.quarantine import Quarantine
+from datasites.syftbox.store import ObjectStore
+from datasites.syftbox.types import Mock, Peer, Reply, SyncReport
+from recsys.files import atomic_write_text
+
+__all__ = ["ScientistLink"]
+
+_NEVER_RUN = "#!/bin/sh\n# Merchants run code in their own sandbox, never this file.\nexit 1\n"
+
+
+class ScientistLink:
+    """One data scientist on the share. Safe to use from threads.
+
+    Args:
+        email: The scientist's address, which names it to everybody.
+        home: `home/syftbox` becomes PySyft's folder; `home/private` (0700) is never synced.
+        share: Where the parties meet: an fsspec URL or a local path.
+    """
+
+    def __init__(self, email: str, home: Path, share: str) -> None:
+        self._party = Party(check_email(email), Path(home), ObjectStore(share), merchant=False)
+        self._folder = private_folder(self._party.private / "link")
+        self._quarantine = Quarantine(self._folder / "quarantine")
+        self._client, self._syncer = build_scientist(
+            self._party,
+            quarantine=self._quarantine,
+            read_cursor=self._read_cursor,
+            write_cursor=self._write_cursor,
+            wanted=self._wanted,
+            finished=self._finished,
+        )
+        self._threads = threading.RLock()
+        self.email = email
+        self.own_fingerprint = exchange.readable(self._party.fingerprint)
+
+    # -- peers -------------------------------------------------------------------------------------
+
+    def request_peer(self, email: str, fingerprint: str | None = None) -> None:
+        """Ask a merchant to pair; asking again changes nothing.
+
+        Args:
+            fingerprint: The merchant's, compared in person; no other key is taken then. Without
+                it the first key that the share shows is pinned, so compare `peers()` later.
+
+        Raises PeerError if another key than the pinned one is shown.
+        """
+        check_email(email)
+        with self._threads:
+            if fingerprint is not None:
+                self._party.book.expect(email, fingerprint)
+            shown = self._party.connection.shown_fingerprint(email)
+            if shown:
+                self._party.book.check_pin(email, shown, self._party.book.pinned(email))
+            self._client.load_peers()
+            state = self._party.book.state(email)
+            self._client.add_peer(email, force=state != "accepted", verbose=False, sync=False)
+            self._client.load_peers()
+
+    def peers(self) -> list[Peer]:
+        """Everybody this scientist knows, with the fingerprints to compare."""
+        return exchange.peers(self._party)
+
+    # -- jobs --------------------------------------------------------------------------------------
+
+    def sync(self) -> SyncReport:
+        """Take new replies from merchants.
+
+        Raises TransportError if the share cannot be used; nothing is lost then.
+        """
+        with self._threads:
+            self._syncer.new_replies = 0
+            self._client.sync(auto_checkpoint=False, auto_compact=False)
+            return SyncReport(self._syncer.new_replies, self._quarantine.take())
+
+    def submit(
+        self, merchant: str, job: str, code: dict[str, bytes] | Path, params: dict[str, Any]
+    ) -> None:
+        """Send a job: text code files and JSON parameters. Sending the same again is harmless.
+
+        Raises:
+            PeerError: The merchant is not paired, or shows another key than the pinned one.
+            ReviewError: A name or a file that no merchant would take, or a job of that name was
+                sent to this merchant with other contents.
+        """
+        check_job_name(job)
+        files = read_folder(code) if isinstance(code, Path) else dict(code)
+        check_code(files)
+        texts = {path: data.decode() for path, data in files.items()}
+        texts[PARAMS_FILE] = encode_params(params).decode()
+        if sum(map(len, files.values())) + len(texts[PARAMS_FILE]) > JOB_UNPACKED_BYTES // 2:
+            raise ReviewError(
+                f"expected at most {JOB_UNPACKED_BYTES >> 21} MB of code and parameters. "
+                "Publish large arrays as a state and name it in the parameters"
+            )
+        digest = content_digest(files, params)
+        with self._threads:
+            exchange.check_peer(self._party, merchant)
+            known = self._sent(merchant, job)
+            if known and known["digest"] != digest:
+                raise ReviewError(
+                    f"job {job!r} was sent to {merchant} with other contents; use another name"
+                )
+            if known.get("state") == "answered":
+                return
+            self._client.load_peers()
+            atomic_write_text(
+                self._sent_file(merchant, job),
+                json.dumps({"digest": digest, "state": "sent"}),
+                mode=0o600,
+            )
+            self._push(merchant, job, texts)
+
+    def reply(self, merchant: str, job: str) -> Reply:
+        """The merchant's answer as of the last `sync`; status 'waiting' while there is none."""
+        folder = self._review(check_email(merchant), check_job_name(job))
+        if self._sent(merchant, job).get("state") != "answered":
+            return Reply("waiting", "", {})
+        contents = {file.name: file.read_bytes() for file in folder.iterdir()}
+        found = check_reply(job, contents)
+        return Reply(found.status, found.message, found.files)
+
+    def forget(self, merchant: str, job: str) -> None:
+        """Remove an answered job's files from this disk; the job's name stays used."""
+        with self._threads:
+            if self._sent(merchant, check_job_name(job)).get("state") == "answered":
+                shutil.rmtree(self._review(merchant, job), ignore_errors=True)
+
+    # -- states and mocks --------------------------------------------------------------------------
+
+    def publish_state(self, name: str, files: dict[str, bytes], recipients: list[str]) -> str:
+        """Publish files, encrypted to each recipient by itself; returns the sha256 that names them.
+
+        A job tells its merchant `name` and this sha256, and the merchant's `download_state`
+        accepts nothing else.
+
+        Raises PeerError if a recipient is not paired.
+        """
+        check_job_name(name)
+        parcel = pack_parcel(files)
+        sha256 = parcel_sha256(parcel)
+        with self._threads:
+            self._client.load_peers()
+            for email in recipients:
+                exchange.check_peer(self._party, email)
+            for email in recipients:
+                content_hash = exchange.state_hash(name, email, sha256)
+                exchange.publish(
+                    self._party, exchange.STATE_PREFIX, name, email, parcel, content_hash
+                )
+        return sha256
+
+    def delete_state(self, name: str) -> None:
+        """Remove a published state for all its recipients; nothing happens if there is none."""
+        start = exchange.parcel_tag(check_job_name(name), "").rpartition("~~")[0] + "~~"
+        with self._threads:
+            for tag in self._party.connection.owner_list_collections(exchange.STATE_PREFIX):
+                if tag.startswith(start):
+                    self._party.engine.delete_collection(exchange.STATE_PREFIX, tag)
+
+    def mocks(self, merchant: str) -> list[Mock]:
+        """The mock data that a merchant shows to this scientist."""
+        exchange.check_peer(self._party, merchant)
+        found: dict[str, Mock] = {}
+        with self._threads:
+            self._client.load_peers()
+            for row in self._party.connection.collections_of(merchant, exchange.MOCK_PREFIX):
+                files = self._party.router.watcher_download_collection(
+                    exchange.MOCK_PREFIX, row["tag"], row["content_hash"], merchant
+                )
+                contents, facts = open_parcel(files.get(exchange.PARCEL_FILE, b""))
+                name = str(facts.get("name", ""))
+                found[name] = Mock(name, str(facts.get("summary", "")), contents)
+        return [found[name] for name in sorted(found)]
+
+    # -- parts -------------------------------------------------------------------------------------
+
+    def _push(self, merchant: str, job: str, texts: dict[str, str]) -> None:
+        """Send a job folder through PySyft as one message, and keep no copy of it."""
+        storage = self._client.job_client.manager
+        ref = storage.new_submission_ref(merchant, job)
+        folder = storage.submission_dir(ref)
+        shutil.rmtree(folder, ignore_errors=True)
+        metadata = JobSubmissionMetadata(
+            name=job,
+            type="python",
+            submitted_by=self.email,
+            datasite_email=merchant,
+            submitted_at=datetime.now(UTC),
+            entrypoint="main.py",
+            files=sorted(texts),
+            is_folder_submission=True,
+        )
+        config = storage.write_submission(ref, metadata)
+        contents = {f"code/{path}": text for path, text in texts.items()}
+        contents |= {"run.sh": _NEVER_RUN, "config.yaml": config.read_text(encoding="utf-8")}
+        watcher = self._syncer
+        # What a failed attempt left in the queue would travel with this job.
+        while not watcher.queue.empty():
+            watcher.queue.get()
+        relative = folder.relative_to(self._party.syftbox)
+        left = len(contents)
+        try:
+            for path, text in contents.items():
+                left -= 1
+                watcher.on_file_change(relative / path, text, process_now=left == 0)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _review(self, merchant: str, job: str) -> Path:
+        config = self._party.config.job
+        folder: Path = config.get_review_job_dir(merchant, self.email, job)
+        return folder
+
+    def _sent_file(self, merchant: str, job: str) -> Path:
+        return self._folder / "sent" / quoted(merchant) / f"{job}.json"
+
+    def _sent(self, merchant: str, job: str) -> dict[str, Any]:
+        try:
+            found: dict[str, Any] = json.loads(self._sent_file(merchant, job).read_text())
+        except FileNotFoundError:
+            return {}
+        return found
+
+    def _wanted(self, merchant: str, job: str) -> bool:
+        """Only an awaited reply is written, and only once: an answer never changes."""
+        return self._sent(merchant, job).get("state") == "sent"
+
+    def _finished(self, merchant: str, reply: IncomingReply) -> None:
+        facts = {**self._sent(merchant, reply.job), "state": "answered"}
+        atomic_write_text(self._sent_file(merchant, reply.job), json.dumps(facts), mode=0o600)
+
+    def _cursor_file(self, merchant: str) -> Path:
+        return self._folder / "cursors" / f"{quoted(merchant)}.json"
+
+    def _read_cursor(self, merchant: str) -> float | None:
+        try:
+            return float(json.loads(self._cursor_file(merchant).read_text()))
+        except FileNotFoundError:
+            return None
+
+    def _write_cursor(self, merchant: str, timestamp: float) -> None:
+        atomic_write_text(self._cursor_file(merchant), json.dumps(timestamp), mode=0o600)
+
+
+def read_folder(folder: Path) -> dict[str, bytes]:
+    """Every file of a code folder but Python's caches. Raises ReviewError for links."""
+    if not folder.is_dir():
+        raise ReviewError(f"expected a folder of code, found none at {folder.name!r}")
+    files = {}
+    for path in sorted(folder.rglob("*")):
+        relative = path.relative_to(folder)
+        if "__pycache__" in relative.parts:
+            continue
+        if path.is_symlink():
+            raise ReviewError(f"expected plain files, found a link at {str(relative)!r}")
+        if path.is_file():
+            files[relative.as_posix()] = path.read_bytes()
+    return files

@@ -1,0 +1,150 @@
+"""Named bytes in the share: one small layer over fsspec that knows nothing of PySyft."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import fsspec
+from fsspec.implementations.dirfs import DirFileSystem
+
+from datasites.errors import TransportError
+
+__all__ = ["Entry", "ObjectStore", "OversizeError", "check_key"]
+
+# A put is atomic there already, and a rename would be a copy.
+_ATOMIC_PUT = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "az"})
+_TEMPORARY = ".tmp-"
+
+Entry = tuple[str, int]  # (name, bytes)
+
+
+class OversizeError(TransportError):
+    """Something in the share is larger than what may be read into memory."""
+
+
+def check_key(key: str) -> str:
+    """Return `key` if it stays below the share's root. Raises TransportError otherwise."""
+    parts = key.split("/")
+    if not all(part and part not in (".", "..") and "\\" not in part for part in parts) or any(
+        ord(char) < 32 for char in key
+    ):
+        raise TransportError(
+            f"expected a relative key such as 'a@b.org/version.json', found {key[:120]!r}"
+        )
+    return key
+
+
+class ObjectStore:
+    """Whole objects under relative keys; readers see the old object or the new one, never a half.
+
+    Args:
+        share: fsspec URL or a local path.
+        filesystem: A ready fsspec filesystem whose root is the share (then `share` only names it).
+    """
+
+    def __init__(self, share: str, filesystem: Any = None) -> None:
+        try:
+            if filesystem is None:
+                inner, root = fsspec.core.url_to_fs(str(share), use_listings_cache=False)
+                filesystem = DirFileSystem(path=root, fs=inner)
+            else:
+                inner = getattr(filesystem, "fs", filesystem)
+        except Exception as error:
+            raise TransportError(
+                f"expected the share as a folder or an fsspec URL: {type(error).__name__}. "
+                "Check its address, and that its fsspec driver is installed"
+            ) from error
+        self._fs = filesystem
+        protocol = inner.protocol if isinstance(inner.protocol, str) else inner.protocol[0]
+        self._plain_put = protocol in _ATOMIC_PUT
+
+    def put(self, key: str, data: bytes) -> None:
+        """Write an object, replacing an older one in one step."""
+        check_key(key)
+        with self._errors("write"):
+            if self._plain_put:
+                self._fs.pipe_file(key, data)
+                return
+            folder, _, _ = key.rpartition("/")
+            if folder:
+                self._fs.makedirs(folder, exist_ok=True)
+            temporary = f"{folder}/{_TEMPORARY}{uuid.uuid4().hex}".lstrip("/")
+            try:
+                self._write(temporary, data)
+                self._fs.mv(temporary, key)
+            except BaseException:
+                with contextlib.suppress(Exception):
+                    self._fs.rm_file(temporary)
+                raise
+
+    def get(self, key: str, limit: int) -> bytes | None:
+        """Read an object of at most `limit` bytes; None if there is none.
+
+        Raises OversizeError if it is larger, before reading it.
+        """
+        check_key(key)
+        with self._errors("read"):
+            try:
+                size = int(self._fs.info(key)["size"] or 0)
+                if size > limit:
+                    raise OversizeError(f"expected at most {limit} bytes, found {size}")
+                with self._fs.open(key, "rb") as file:
+                    data: bytes = file.read(limit + 1)
+            except (FileNotFoundError, IsADirectoryError):
+                return None
+            if len(data) > limit:
+                raise OversizeError(f"expected at most {limit} bytes, found more")
+            return data
+
+    def files(self, folder: str) -> list[Entry]:
+        """Name and size of the objects right below `folder`, sorted; [] if there is no folder."""
+        return [(name, size) for name, size, kind in self._list(folder) if kind != "directory"]
+
+    def folders(self, folder: str) -> list[str]:
+        """Names of the folders right below `folder`, sorted."""
+        return [name for name, _, kind in self._list(folder) if kind == "directory"]
+
+    def delete(self, key: str) -> None:
+        """Remove an object or a whole folder; nothing happens if there is none."""
+        check_key(key)
+        with self._errors("delete"), contextlib.suppress(FileNotFoundError):
+            self._fs.rm(key, recursive=True)
+
+    def _write(self, key: str, data: bytes) -> None:
+        with self._fs.open(key, "wb") as file:
+            file.write(data)
+            file.flush()
+            # Only a local file has a descriptor; elsewhere closing is all that can be done.
+            with contextlib.suppress(Exception):
+                os.fsync(file.fileno())
+
+    def _list(self, folder: str) -> list[tuple[str, int, str]]:
+        if folder:
+            check_key(folder)
+        with self._errors("list"):
+            try:
+                rows = self._fs.ls(folder, detail=True)
+            except (FileNotFoundError, NotADirectoryError):
+                return []
+        found = []
+        for row in rows:
+            name = row["name"].rstrip("/").rpartition("/")[2]
+            if name and not name.startswith("."):
+                found.append((name, int(row.get("size") or 0), str(row["type"])))
+        return sorted(found)
+
+    @contextlib.contextmanager
+    def _errors(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except TransportError:
+            raise
+        except Exception as error:
+            raise TransportError(
+                f"could not {what} in the share ({type(error).__name__}). Check that it is "
+                "reachable and that this account may use it; the next exchange tries again"
+            ) from error
