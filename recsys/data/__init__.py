@@ -18,9 +18,12 @@ from recsys.data.purchases import Purchases, read_purchases
 from recsys.data.report import Problem, ReadReport
 from recsys.data.shop_files import read_shop, write_shop
 from recsys.data.splits import Split, by_labels, leave_one_out, temporal
+from recsys.data.synthetic import synthesize
+from recsys.data.toy_motives import Habits
 
 __all__ = [
     "Catalogue",
+    "Habits",
     "Interactions",
     "Marketplace",
     "Problem",
@@ -35,6 +38,7 @@ __all__ = [
     "read_marketplace",
     "read_purchases",
     "read_shop",
+    "synthesize",
     "temporal",
     "write_catalogue",
     "write_marketplace",
