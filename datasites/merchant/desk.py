@@ -19,7 +19,7 @@ from datasites.errors import BudgetError, ReviewError
 from datasites.merchant import code as remote_code
 from datasites.merchant.home import MerchantHome
 from datasites.merchant.ledger import Approval, Ledger
-from datasites.merchant.scan import Finding, scan
+from datasites.merchant.scan import Finding, scan_code
 from datasites.protocol import Phase, Proposal, Result, Round
 from datasites.recipes import recipe_named, recipe_names
 from recsys.data import read_catalogue
@@ -205,7 +205,7 @@ def review(home: MerchantHome, ledger: Ledger, study: str) -> Review:
         request=request,
         shipped=shipped,
         difference=difference,
-        findings=scan(request.code),
+        findings=scan_code(request.code),
         problems=problems,
         cost_epsilon=epsilon_of(cost_mu, budget.delta),
         spent_epsilon=epsilon_of(held_mu, budget.delta),
@@ -317,7 +317,8 @@ def _same_study(
     approval = ledger.approval(message.study)
     if approval is None:
         raise ReviewError(
-            f"'{message.study}' has no standing approval here ({request.status}): nothing of it runs"
+            f"'{message.study}' has no standing approval here ({request.status}): "
+            "nothing of it runs"
         )
     if submission.sender != approval.sender:
         raise ReviewError(f"'{message.study}' was approved for another data scientist")

@@ -44,8 +44,8 @@ def approve(
         )
     if fingerprint.strip().lower() != shown.strip().lower():
         raise PeerError(
-            f"{email} shows the fingerprint {shown}, not the one you gave. Do not approve: somebody "
-            "may stand between you."
+            f"{email} shows the fingerprint {shown}, not the one you gave. Do not approve: "
+            "somebody may stand between you."
         )
     ledger.note(_APPROVED, {"email": email, "fingerprint": shown, "by": by})
 

@@ -125,9 +125,8 @@ class Service:
     def _round(self, submission: Submission, order: Round) -> bool:
         job = submission.job
         state = self.ledger.state_of(job)
-        if state is None:
-            state = self._run(submission, order)
-        if state == "committed":
+        outcome = self._run(submission, order) if state is None else state
+        if outcome == "committed":
             self.link.reply(job, "done", "", runs.release_files(self.home, job))
         else:
             # Why a run failed may depend on shoppers, so the reason stays here.
@@ -240,8 +239,8 @@ class _only_one:
         except OSError:
             self._file.close()
             raise DatasiteError(
-                f"expected this datasite to be idle; another service serves {self._path.parent.parent}. "
-                "Stop that one first."
+                "expected this datasite to be idle; another service serves "
+                f"{self._path.parent.parent}. Stop that one first."
             ) from None
 
     def __exit__(self, *_: object) -> None:

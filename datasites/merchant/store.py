@@ -20,14 +20,13 @@ from recsys.data import (
     Catalogue,
     ReadReport,
     Shop,
-    leave_one_out,
     read_catalogue,
     read_purchases,
     read_shop,
     write_catalogue,
     write_shop,
 )
-from recsys.files import atomic_path, atomic_write_text
+from recsys.files import atomic_write_text
 
 __all__ = ["MOCK_SHOPPERS", "add_data", "load_catalogue", "load_shop", "mock_files"]
 
@@ -48,18 +47,15 @@ def add_data(
     """
     public, catalogue_report = read_catalogue(catalogue)
     bought, report = read_purchases(purchases, public, dict(columns or {}))
-    split = bought.split if bought.split is not None else leave_one_out(bought.interactions)
-    shop = Shop(home.settings.name, split, bought.interactions)
+    shop = Shop.from_split(home.settings.name, bought.split_or_leave_one_out())
     report = report.merged(catalogue_report)
     if (home.data / "shop.parquet").exists() and any(home.runs.iterdir()):
         raise ReviewError(
             "expected a datasite without runs; studies have already run on the data that is here. "
             "Start a new datasite for new data, so that the ledger's guarantee stays true."
         )
-    with atomic_path(home.data / "catalogue.parquet", mode=0o600) as file:
-        write_catalogue(file, public)
-    with atomic_path(home.data / "shop.parquet", mode=0o600) as file:
-        write_shop(file, shop, public)
+    write_catalogue(home.data / "catalogue.parquet", public)
+    write_shop(home.data / "shop.parquet", shop, public)
     facts = {
         "added_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "source": purchases.name,

@@ -28,6 +28,8 @@ class Recipe(ABC):
     name: ClassVar[str]
     title: ClassVar[str]
     code: ClassVar[Path]
+    model_arrays: ClassVar[tuple[str, ...]]  # the arrays of the state that make up the model
+    optional_phases: ClassVar[tuple[str, ...]] = ()  # the model is complete without their updates
 
     @abstractmethod
     def complete(self, model: dict[str, Any]) -> dict[str, Any]:

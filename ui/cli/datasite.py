@@ -372,12 +372,14 @@ def _print_review(review: Any, *, with_code: bool) -> None:
         )
     console.print(table)
     console.print(
-        f"cost: epsilon [bold]{review.cost_epsilon:.3g}[/]; held already {review.spent_epsilon:.3g}; "
-        f"together {review.after_epsilon:.3g} of {review.budget.epsilon:g} "
+        f"cost: epsilon [bold]{review.cost_epsilon:.3g}[/]; "
+        f"held already {review.spent_epsilon:.3g}; together {review.after_epsilon:.3g} of {review.budget.epsilon:g} "
         f"(delta {review.budget.delta:g})"
     )
     for finding in review.findings:
-        console.print(f"  {finding.severity}: {finding.file}:{finding.line} {finding.what}")
+        console.print(
+            f"  {finding.severity.name.lower()}: {finding.file}:{finding.line} {finding.what}"
+        )
     for problem in review.problems:
         console.print(f"  [red]cannot be approved:[/] {problem}")
     if review.difference:

@@ -161,7 +161,8 @@ def report(name: str, home: StudyHomeOption = HOME, json_output: JsonOption = Fa
         from datasites.errors import SettingsError
 
         raise SettingsError(
-            f"expected a finished study '{name}', found no artefact. Run it: toyfed study run {name}"
+            f"expected a finished study '{name}', found no artefact. "
+            f"Run it: toyfed study run {name}"
         )
     if json_output:
         emit(json.loads((folder / "manifest.json").read_text()))
@@ -176,7 +177,7 @@ def describe(progress: Any) -> str:
     texts = {
         "phase": f"[bold]{progress.phase}[/]: state published, jobs sent",
         "answer": f"  {progress.merchant} released its update",
-        "dropped": f"  [yellow]{progress.merchant} left out of {progress.phase}: {progress.detail}[/]",
+        "dropped": f"  [yellow]{progress.merchant} left out ({progress.phase}): {progress.detail}[/]",
         "merged": f"  merged {progress.detail} updates",
         "model": f"[bold]model[/]: {progress.detail}",
         "delivered": f"  {progress.merchant} serves the model",

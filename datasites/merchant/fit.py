@@ -1,0 +1,189 @@
+"""The merchant's own blend: fitted here, measured here, served from here. Releases nothing.
+
+Trusted code of this installation, run when a model arrives:
+
+    weights  fitted on `valid`, with components that saw `train` only
+    quality  measured on `test`, with components that saw `train` + `valid`  (exact; stays here)
+    serving  components that saw everything
+
+`alone` blends what this merchant knows by itself. `federated` starts from those very weights and
+takes up a shared component only where its gain on `valid` exceeds its standard error, so joining
+does not make a shop worse beyond the noise of its own validation split.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from datasites.errors import DatasiteError
+from datasites.merchant.home import MerchantHome
+from datasites.merchant.slots import heavy_work
+from datasites.merchant.store import load_catalogue, load_shop
+from datasites.recipes import recipe_named
+from recsys.artifact import load_model
+from recsys.files import atomic_path, atomic_write_text
+
+if TYPE_CHECKING:
+    from recsys.data import Catalogue, Shop
+    from recsys.evaluation import Evaluation
+    from recsys.models import Recommender
+
+__all__ = ["fit", "own_components", "run_in_own_process", "shared_components", "verify_artefact"]
+
+_OUT_OF_TIME = 3600
+
+
+def verify_artefact(home: MerchantHome, folder: Path) -> None:
+    """Whether an arrived model is whole and about this merchant's catalogue.
+
+    Raises ArtifactError if a byte is wrong or the catalogue is another.
+    """
+    load_model(folder, catalogue_digest=load_catalogue(home).digest)
+
+
+def run_in_own_process(home: MerchantHome, study: str) -> None:
+    """Fit in a process of its own, so that the service stays small. Raises DatasiteError."""
+    log = home.private / "fit.log"
+    with log.open("ab") as file:
+        done = subprocess.run(
+            [sys.executable, "-m", "datasites.merchant.fit", str(home.root), study],
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            timeout=_OUT_OF_TIME,
+            check=False,
+        )
+    if done.returncode != 0:
+        raise DatasiteError(
+            f"the merchant's blend for '{study}' could not be fitted; the reason is in {log}"
+        )
+
+
+def own_components() -> dict[str, Recommender]:
+    """What a merchant knows by itself: public catalogue, own purchases. Nothing is released."""
+    from recsys.models import ContentSimilarity, ItemNeighbours, LocalALS, Popularity
+
+    return {
+        "content": ContentSimilarity(),
+        "neighbours": ItemNeighbours(),
+        "local": LocalALS(),
+        "popularity": Popularity(),
+    }
+
+
+def shared_components(home: MerchantHome, study: str) -> dict[str, Recommender]:
+    """What the study's model adds, by name. Post-processing of releases: costs nothing."""
+    model = load_model(home.models / study)
+    return recipe_named(model.recipe).model(dict(model.arrays), model.settings["model"])
+
+
+def fit(home: MerchantHome, study: str) -> None:
+    """Fit weights, measure quality, prepare serving; writes `quality/STUDY.*` and `serving/`.
+
+    Privacy: reads every purchase of this merchant and stays here.
+    """
+    catalogue = load_catalogue(home)
+    shop = load_shop(home, catalogue)
+    alone, together = _fit_weights(home, study, shop, catalogue)
+    measured = _measure(home, study, shop, catalogue, alone, together)
+    facts = {
+        "study": study,
+        "split": "test",
+        "n": measured["alone"].n,
+        "test": {name: _plain(found.overall()) for name, found in measured.items()},
+        "weights": {"alone": alone, "federated": together},
+    }
+    folder = home.private / "quality"
+    _write_per_shopper(folder / f"{study}.npz", measured)
+    atomic_write_text(folder / f"{study}.json", json.dumps(facts), mode=0o600)
+    _prepare_serving(home, study, shop, catalogue, alone, together)
+
+
+def _fit_weights(
+    home: MerchantHome, study: str, shop: Shop, catalogue: Catalogue
+) -> tuple[dict[str, float], dict[str, float]]:
+    from recsys.models import Blend
+
+    train, valid = shop.split.train, shop.split.valid
+    blend = Blend(own_components()).fit(train, catalogue).fit_weights(train, valid)
+    alone = dict(blend.weights)
+    shared = shared_components(home, study)
+    for component in shared.values():
+        component.fit(train, catalogue)
+    wide = blend.extend(shared).fit_weights(train, valid)
+    return alone, dict(wide.weights)
+
+
+def _measure(
+    home: MerchantHome,
+    study: str,
+    shop: Shop,
+    catalogue: Catalogue,
+    alone: Mapping[str, float],
+    together: Mapping[str, float],
+) -> dict[str, Evaluation]:
+    from recsys.evaluation import evaluate
+    from recsys.models import Blend
+
+    history, targets = shop.split.before_test(), shop.split.test
+    own = own_components()
+    shared = shared_components(home, study)
+    for component in (own | shared).values():
+        component.fit(history, catalogue)
+    models: dict[str, Recommender] = {
+        "content": own["content"],
+        "local": own["local"],
+        "own_popularity": own["popularity"],
+        "shared": shared["shared"],
+        "alone": Blend(own, alone),
+        "federated": Blend(own | shared, together),
+    }
+    return {name: evaluate(model, history, targets) for name, model in models.items()}
+
+
+def _prepare_serving(
+    home: MerchantHome,
+    study: str,
+    shop: Shop,
+    catalogue: Catalogue,
+    alone: Mapping[str, float],
+    together: Mapping[str, float],
+) -> None:
+    from datasites.merchant.serving import write_bundle
+
+    everything = shop.split.everything()
+    components = own_components() | shared_components(home, study)
+    for component in components.values():
+        component.fit(everything, catalogue)
+    write_bundle(home, study, components, alone, together)
+
+
+def _write_per_shopper(path: Path, measured: Mapping[str, Evaluation]) -> None:
+    """Exact figures per shopper, for intervals; only this merchant's own pages read them."""
+    arrays = {
+        f"{model}|{metric}": values
+        for model, found in measured.items()
+        for metric, values in found.per_shopper.items()
+    } | {f"{model}|lists": found.lists for model, found in measured.items()}
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    with atomic_path(path, mode=0o600) as temporary, temporary.open("wb") as file:
+        np.savez(file, **arrays)
+
+
+def _plain(figures: Mapping[str, float]) -> dict[str, Any]:
+    return {
+        name: (None if np.isnan(value) else round(float(value), 6))
+        for name, value in figures.items()
+    }
+
+
+if __name__ == "__main__":
+    with heavy_work():
+        fit(MerchantHome.open(Path(sys.argv[1])), sys.argv[2])

@@ -1,0 +1,235 @@
+"""The demo's report: exact figures of every merchant side by side, and the pooled ceiling.
+
+Only possible because one person owns all merchants of a simulation. Over a real marketplace a data
+scientist has `toyfed study report`, whose figures were noised and booked by the merchants.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import resource
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from datasites.merchant import Ledger, MerchantHome
+from datasites.merchant.fit import own_components
+from datasites.merchant.slots import heavy_work
+from recsys.data import Interactions, Marketplace
+from recsys.evaluation import KS, Evaluation, combine, evaluate, intervals, paired_difference
+from recsys.files import atomic_write_text
+from recsys.models import Blend, Popularity
+
+if TYPE_CHECKING:
+    from datasites.simulation.story import Story
+
+__all__ = ["Clock", "Report", "build_report", "write_manifest"]
+
+
+class Clock:
+    """Seconds and peak memory of each phase of the demo."""
+
+    def __init__(self) -> None:
+        self.cost: dict[str, dict[str, float]] = {}
+
+    @contextlib.contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Time one phase; `peak_mb` is the largest process so far, children included."""
+        started = time.monotonic()
+        yield
+        peak = max(
+            resource.getrusage(who).ru_maxrss
+            for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+        )
+        self.cost[name] = {
+            "seconds": round(time.monotonic() - started, 2),
+            "peak_mb": round(peak / 1024, 1),
+        }
+
+
+@dataclass
+class Report:
+    """DESIGN's report: settings, results per model, privacy per merchant, cost per phase."""
+
+    settings: dict[str, Any]
+    results: dict[str, dict[str, Any]]
+    privacy: dict[str, dict[str, Any]]
+    cost: dict[str, dict[str, float]]
+    gain: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """One JSON document; figures that could not be measured are null."""
+        return json.dumps(_without_nan(asdict(self)), indent=1, allow_nan=False) + "\n"
+
+
+def build_report(story: Story, clock: Clock) -> Report:
+    """Collect what every merchant measured, add popularity and the pooled ceiling.
+
+    Privacy: exact figures of every merchant; for the owner of the simulation alone.
+    """
+    study = story.settings.study
+    found = {name: _quality(home, study) for name, home in story.merchants.items()}
+    names = [name for name, models in found.items() if models]
+    per_model: dict[str, dict[str, Evaluation]] = {
+        model: {name: found[name][model] for name in names} for model in found[names[0]]
+    }
+    with heavy_work():
+        per_model = _pooled(story.marketplace) | per_model
+    rng = np.random.default_rng(story.settings.seed)
+    order = ("popularity", "content", "local", "alone", "shared", "federated", "pooled")
+    results = {
+        model: _figures(per_model[model], rng)
+        for model in (*order, *(name for name in per_model if name not in order))
+    }
+    alone = combine(list(per_model["alone"].values())).per_shopper["ndcg@10"]
+    together = combine(list(per_model["federated"].values())).per_shopper["ndcg@10"]
+    gain = paired_difference(alone, together, rng)
+    return Report(
+        settings={
+            "recipe": story.settings.recipe,
+            "epsilon": story.settings.epsilon,
+            "delta": story.settings.delta,
+            "seed": story.settings.seed,
+            "rounds": story.settings.rounds,
+            "merge": story.settings.merge,
+            "merchants": list(story.merchants),
+            "toys": story.marketplace.catalogue.n_items,
+            "simulation": True,
+        },
+        results=results,
+        privacy={name: _privacy(home) for name, home in story.merchants.items()},
+        cost=clock.cost,
+        gain={
+            "ndcg@10": gain.mean,
+            "low": gain.low,
+            "high": gain.high,
+            "n": int(alone.size),
+        },
+    )
+
+
+def write_manifest(story: Story, report: Path) -> Path:
+    """Write marketplace.json, by which the web page finds everything."""
+    target = story.settings.workdir / "marketplace.json"
+    manifest = {
+        "merchants": [str(home.root) for home in story.merchants.values()],
+        "scientist": str(story.scientist.root),
+        "study": story.settings.study,
+        "report": str(report.resolve()),
+        "simulation": True,
+    }
+    atomic_write_text(target, json.dumps(manifest, indent=1))
+    return target
+
+
+def _quality(home: MerchantHome, study: str) -> dict[str, Evaluation]:
+    file = home.private / "quality" / f"{study}.npz"
+    if not file.exists():
+        return {}
+    n_items = _n_items(home)
+    models: dict[str, dict[str, Any]] = {}
+    with np.load(file, allow_pickle=False) as arrays:
+        for key in arrays.files:
+            model, _, metric = key.partition("|")
+            models.setdefault(model, {})[metric] = arrays[key]
+    found = {}
+    for model, metrics in models.items():
+        lists = metrics.pop("lists")
+        found[model] = Evaluation(metrics, np.arange(len(lists)), lists, KS, n_items)
+    return found
+
+
+def _n_items(home: MerchantHome) -> int:
+    from datasites.merchant.store import load_catalogue
+
+    return load_catalogue(home).n_items
+
+
+def _pooled(marketplace: Marketplace) -> dict[str, dict[str, Evaluation]]:
+    """Popularity and the best blend over everybody's purchases in one place."""
+    shops = marketplace.shops
+    train, valid, before, test = (
+        _joined([pick(shop.split) for shop in shops.values()])
+        for pick in (
+            lambda split: split.train,
+            lambda split: split.valid,
+            lambda split: split.before_test(),
+            lambda split: split.test,
+        )
+    )
+    catalogue = marketplace.catalogue
+    blend = Blend(own_components()).fit(train, catalogue).fit_weights(train, valid)
+    weights = dict(blend.weights)
+    ceiling = Blend(own_components(), weights).fit(before, catalogue)
+    popular = Popularity().fit(before, catalogue)
+    sizes = [shop.split.train.n_shoppers for shop in shops.values()]
+    starts = np.concatenate([[0], np.cumsum(sizes)])
+    return {
+        name: {
+            shop: _part(whole, int(starts[number]), int(starts[number + 1]))
+            for number, shop in enumerate(shops)
+        }
+        for name, whole in (
+            ("popularity", evaluate(popular, before, test)),
+            ("pooled", evaluate(ceiling, before, test)),
+        )
+    }
+
+
+def _joined(parts: list[Interactions]) -> Interactions:
+    lengths = np.concatenate([part.lengths for part in parts])
+    return Interactions(
+        indptr=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        items=np.concatenate([part.items for part in parts]),
+        shopper_ids=np.arange(lengths.size).astype(str),
+        n_items=parts[0].n_items,
+    )
+
+
+def _part(whole: Evaluation, start: int, stop: int) -> Evaluation:
+    inside = (whole.rows >= start) & (whole.rows < stop)
+    return Evaluation(
+        {name: values[inside] for name, values in whole.per_shopper.items()},
+        whole.rows[inside] - start,
+        whole.lists[inside],
+        whole.ks,
+        whole.n_items,
+    )
+
+
+def _figures(merchants: Mapping[str, Evaluation], rng: np.random.Generator) -> dict[str, Any]:
+    whole = combine(list(merchants.values()))
+    wanted = {f"{metric}@10": whole.per_shopper[f"{metric}@10"] for metric in ("hr", "ndcg")}
+    return {
+        "overall": whole.overall(),
+        "ci": {name: list(bounds) for name, bounds in intervals(wanted, rng).items()},
+        "merchants": {name: found.overall() for name, found in merchants.items()},
+    }
+
+
+def _privacy(home: MerchantHome) -> dict[str, Any]:
+    ledger = Ledger.open(home.ledger_path)
+    ledger.verify()
+    entries = [entry for entry in ledger.entries() if entry.kind == "reserved"]
+    return {
+        "epsilon": ledger.spent().epsilon,
+        "delta": ledger.budget.delta,
+        "budget": ledger.budget.epsilon,
+        "events": sum(len(entry.body["events"]) for entry in entries),
+        "runs": len(entries),
+    }
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nan(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(part) for part in value]
+    if isinstance(value, float | np.floating):
+        return float(value) if np.isfinite(value) else None
+    return value

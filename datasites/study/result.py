@@ -1,0 +1,118 @@
+"""The end of a study: the artefact (arrays + manifest) and a model card for people."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from datasites.recipes.private_als.recipe import QUALITY_FIGURES
+from recsys.artifact import SharedModel, save_model
+from recsys.files import atomic_write_text
+from recsys.privacy import compose, epsilon_of
+
+if TYPE_CHECKING:
+    from datasites.study.coordinator import Coordinator
+
+__all__ = ["write_result"]
+
+
+def write_result(study: Coordinator, state: dict[str, np.ndarray]) -> Path:
+    """Write `artefact/` with model.safetensors, manifest.json and MODEL_CARD.md; return it.
+
+    Everything in it is post-processing of releases that merchants booked: it costs nothing more.
+    """
+    proposal = study.proposal
+    folder = study.folder / "artefact"
+    contributors: dict[str, list[str]] = study.checkpoint()["contributors"]
+    released = {
+        merchant: [
+            event
+            for phase, names in contributors.items()
+            if merchant in names
+            for event in proposal.phase(phase).privacy_events()
+        ]
+        for merchant in study.settings.study.merchants
+    }
+    shared = {name: state[name] for name in study.recipe.model_arrays}
+    epsilons = {
+        merchant: epsilon_of(compose(events), proposal.delta)
+        for merchant, events in released.items()
+        if events
+    }
+    save_model(
+        folder,
+        SharedModel(
+            arrays=shared,
+            recipe=proposal.recipe,
+            settings={"study": proposal.study, "model": proposal.settings},
+            catalogue_digest=proposal.catalogue,
+            epsilon=epsilons,
+            delta=proposal.delta,
+            events={merchant: events for merchant, events in released.items() if events},
+        ),
+    )
+    atomic_write_text(folder / "MODEL_CARD.md", _card(study, contributors, epsilons, state))
+    return folder
+
+
+def _card(
+    study: Coordinator,
+    contributors: dict[str, list[str]],
+    epsilons: dict[str, float],
+    state: dict[str, np.ndarray],
+) -> str:
+    proposal = study.proposal
+    rows = "\n".join(
+        f"| {merchant} | {epsilon:.4g} | "
+        f"{', '.join(phase for phase, names in contributors.items() if merchant in names) or '-'} |"
+        for merchant, epsilon in epsilons.items()
+    )
+    settings = "\n".join(f"- `{name}` = {value}" for name, value in proposal.settings.items())
+    return f"""# Model card: {proposal.study}
+
+Made on {datetime.now(UTC):%Y-%m-%d} with the recipe **{proposal.recipe}** ({study.recipe.title}),
+over {proposal.n_items:,} toys, merged with `{study.settings.federation.merge}`.
+
+## Privacy
+Unit: one shopper's whole history at one merchant, added or removed. Delta: {proposal.delta:g}.
+Everything that left a datasite for this study is counted.
+
+| merchant | epsilon | phases it contributed to |
+|---|---|---|
+{rows}
+
+A shopper who buys at several of these merchants is protected at each by the figure above, and by
+no more than their composition (Gaussian: mu adds up in squares) over all of them.
+
+## Quality, as released (noised; on the `valid` split)
+{_quality(state)}
+
+## Training data
+Each merchant's `train` split: all but the last two purchases of a shopper, unless the merchant's
+own file says otherwise. It never left the datasites.
+
+## Use and limits
+For recommending toys of this catalogue. Merchants blend it with models of their own, which are
+fitted on their own validation split; this model alone may be worse than that blend.
+
+## Settings
+{settings}
+"""
+
+
+def _quality(state: dict[str, np.ndarray]) -> str:
+    found = [value for key, value in sorted(state.items()) if key.startswith("quality_of:")]
+    if not found:
+        return "None was released."
+    total = np.sum(found, axis=0)
+    lines = [
+        f"| {figure} | {value / max(1.0, total[-1]):.3f} |"
+        for figure, value in zip(QUALITY_FIGURES, total, strict=False)
+    ]
+    return (
+        "Means over all merchants' shoppers. The noise is as booked, so small differences mean "
+        "nothing.\n\n| figure | mean |\n|---|---|\n" + "\n".join(lines)
+    )

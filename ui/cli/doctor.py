@@ -1,0 +1,116 @@
+"""`toyfed doctor`: what is wrong with this installation, and what to do."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import typer
+from rich.table import Table
+
+from ui.cli.console import JsonOption, console, emit, guarded
+
+__all__ = ["doctor"]
+
+PINNED = {
+    "torch": "2.13.0",
+    "syft": "0.10.0",
+    "syft-rds": "0.6.1",
+    "syft-job": "0.1.40",
+    "opacus": "1.6.0",
+    "implicit": "0.7.3",
+    "streamlit": "1.67.0",
+    "dp-accounting": "0.6.0",
+}
+FREE_MB = 500
+
+
+@guarded
+def doctor(json_output: JsonOption = False) -> None:
+    """Check Python, versions, sandbox, noise, disk and memory; exit code 1 if one is wrong."""
+    found = [
+        {"check": name, "ok": ok, "found": detail, "what_to_do": "" if ok else advice}
+        for check in CHECKS
+        for name, ok, detail, advice in check()
+    ]
+    if json_output:
+        emit(found)
+    else:
+        table = Table("", "check", "found", "what to do")
+        for row in found:
+            mark = "[green]ok[/]" if row["ok"] else "[red]wrong[/]"
+            table.add_row(mark, str(row["check"]), str(row["found"]), str(row["what_to_do"]))
+        console.print(table)
+    if not all(row["ok"] for row in found):
+        raise typer.Exit(1)
+
+
+Finding = tuple[str, bool, str, str]
+
+
+def _python() -> Iterator[Finding]:
+    version = ".".join(map(str, sys.version_info[:3]))
+    yield (
+        "Python",
+        sys.version_info[:2] == (3, 11),
+        version,
+        "install Python 3.11, run `make setup`",
+    )
+
+
+def _versions() -> Iterator[Finding]:
+    for package, wanted in PINNED.items():
+        try:
+            version = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            version = "not installed"
+        ok = version.split("+")[0] == wanted
+        yield package, ok, version, f"expected {wanted}: run `make setup`"
+
+
+def _sandbox() -> Iterator[Finding]:
+    from datasites.merchant import sandbox
+
+    status = sandbox.probe()
+    yield "sandbox", status.available, status.detail, status.what_to_do
+
+
+def _noise() -> Iterator[Finding]:
+    from recsys.privacy import SecureNoise
+
+    # Two draws that agree, or a spread far from 1, mean that noise would not hide anybody.
+    noised, _ = SecureNoise().release_sum(np.zeros(4096), 1.0, 1.0, "self-test")
+    spread = float(noised.std())
+    yield "noise source", 0.9 < spread < 1.1, f"spread {spread:.3f} of 1", "report this to us"
+
+
+def _disk() -> Iterator[Finding]:
+    free = shutil.disk_usage(".").free // 2**20
+    yield "disk here", free > FREE_MB, f"{free:,} MB free", f"free at least {FREE_MB} MB"
+
+
+def _memory() -> Iterator[Finding]:
+    import psutil
+
+    free = psutil.virtual_memory().available // 2**20
+    yield "memory", free > FREE_MB, f"{free:,} MB available", f"free at least {FREE_MB} MB"
+
+
+def _browser() -> Iterator[Finding]:
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or ""
+    # Only `make e2e` needs it, so its absence is no fault.
+    yield "browser for `make e2e`", True, path or "none (install the package chromium)", ""
+
+
+CHECKS: list[Callable[[], Iterator[Finding]]] = [
+    _python,
+    _versions,
+    _sandbox,
+    _noise,
+    _disk,
+    _memory,
+    _browser,
+]
