@@ -60,8 +60,8 @@ def check_request(party: Party, email: str, fingerprint: str | None) -> None:
     if state == "accepted":
         check_shown_key(party.connection, email)
     elif state == "rejected":
-        # Approving somebody who was revoked is a new decision about a new request.
-        party.book.forget_key(email)
+        # Approving somebody who was revoked is a new decision about a request made anew.
+        party.book.readmit(email)
     if email not in party.connection.get_peer_requests() or not shown:
         if state == "rejected":
             party.book.update(email, "rejected")
@@ -100,7 +100,7 @@ def publish(
     engine.upload_collection_files(
         prefix, tag, content_hash, {PARCEL_FILE: parcel}, recipient_email=recipient
     )
-    # Shared last, so that nobody finds a part of it; then what it replaces goes.
+    # Shared last, so that nobody finds a part of it.
     engine.share_collection(prefix, tag, content_hash, [recipient])
 
 

@@ -15,7 +15,7 @@ from syft.sync.messages.proposed_filechange import ProposedFileChangesMessage
 from syft.sync.sync.datasite_owner_syncer import DatasiteOwnerSyncer
 from syft.sync.sync.datasite_watcher_syncer import DatasiteWatcherSyncer
 
-from datasites.errors import PeerError, ReviewError
+from datasites.errors import PeerError, ReviewError, TransportError
 from datasites.syftbox.messages import IncomingReply, read_job, read_reply
 from datasites.syftbox.names import JOB_MESSAGE_BYTES, MAX_WAITING_JOBS, REPLY_MESSAGE_BYTES
 from datasites.syftbox.quarantine import Quarantine
@@ -69,7 +69,7 @@ class StrictOwnerSyncer(DatasiteOwnerSyncer):  # type: ignore[misc]
                     found = self.pull_and_process_next_proposed_filechange(email, False)
                     if found is None:
                         break
-            except PeerError as error:
+            except (PeerError, TransportError) as error:
                 self.quarantine.note(email, str(error))
 
     def pull_and_process_next_proposed_filechange(
@@ -124,7 +124,7 @@ class StrictWatcherSyncer(DatasiteWatcherSyncer):  # type: ignore[misc]
             try:
                 check_shown_key(self._connection, email)
                 self._read_outbox(email)
-            except PeerError as error:
+            except (PeerError, TransportError) as error:
                 self.quarantine.note(email, str(error))
 
     def _read_outbox(self, peer: str) -> None:

@@ -52,6 +52,7 @@ class MerchantLink:
             party, shelf=self._shelf, quarantine=self._quarantine
         )
         self._threads = threading.RLock()
+        self._parcels: dict[str, tuple[tuple[int, int], str]] = {}
         self.email = email
         self.own_fingerprint = exchange.readable(party.fingerprint)
         with self._alone():
@@ -80,11 +81,8 @@ class MerchantLink:
 
     def revoke_peer(self, email: str) -> None:
         """Stop hearing a peer. Its key is forgotten: pairing again means comparing again."""
-        if not self._party.book.state(check_email(email)):
-            raise PeerError(f"expected a peer to revoke, found none called {email}")
         with self._threads:
-            self._party.book.forget_key(email)
-            self._party.book.update(email, "rejected")
+            self._party.book.revoke(email)
 
     # -- jobs --------------------------------------------------------------------------------------
 
@@ -221,8 +219,7 @@ class MerchantLink:
         """Give each accepted peer each mock that it does not have yet."""
         accepted = self._party.book.accepted()
         for file in sorted((self._folder / "mocks").glob("*.parcel")):
-            parcel = file.read_bytes()
-            sha256 = parcel_sha256(parcel)
+            sha256 = self._sha256(file)
             ledger = file.with_suffix(".shared.json")
             shared = json.loads(ledger.read_text()) if ledger.exists() else {}
             for email in accepted:
@@ -231,8 +228,25 @@ class MerchantLink:
                 if shared.get(email) == mark:
                     continue
                 self._client.load_peers()
+                tag = exchange.parcel_tag(file.stem, email)
+                self._party.engine.delete_collection(exchange.MOCK_PREFIX, tag)
                 exchange.publish(
-                    self._party, exchange.MOCK_PREFIX, file.stem, email, parcel, uuid.uuid4().hex
+                    self._party,
+                    exchange.MOCK_PREFIX,
+                    file.stem,
+                    email,
+                    file.read_bytes(),
+                    uuid.uuid4().hex,
                 )
                 shared[email] = mark
                 atomic_write_text(ledger, json.dumps(shared), mode=0o600)
+
+    def _sha256(self, file: Path) -> str:
+        """A parcel's sha256, taken once for as long as the file stays the same."""
+        facts = file.stat()
+        mark = (facts.st_mtime_ns, facts.st_ino)
+        known = self._parcels.get(file.name)
+        if known is None or known[0] != mark:
+            known = (mark, parcel_sha256(file.read_bytes()))
+            self._parcels[file.name] = known
+        return known[1]

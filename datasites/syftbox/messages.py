@@ -18,6 +18,7 @@ from datasites.errors import ReviewError
 from datasites.syftbox.names import (
     JOB_UNPACKED_BYTES,
     MAX_CODE_FILES,
+    MAX_REPLY_FILES,
     REPLY_UNPACKED_BYTES,
     check_code_path,
     check_file_name,
@@ -107,18 +108,19 @@ def read_job(data: bytes, *, owner: str, sender: str) -> IncomingJob:
     """
     text = unpack(data, JOB_UNPACKED_BYTES)
     try:
-        message = ProposedFileChangesMessage.model_validate_json(text)
+        fields = json.loads(text)
+        count = len(fields["proposed_file_changes"])
+        # run.sh, config.yaml and params.json come with the code. Counted before objects are made.
+        if not 0 < count <= MAX_CODE_FILES + 3:
+            raise ReviewError(f"expected 1 to {MAX_CODE_FILES} files, found {count}")
+        message = ProposedFileChangesMessage.model_validate(fields)
     except (ValueError, TypeError, RecursionError, KeyError, AttributeError) as error:
         raise ReviewError("expected a job message, found JSON of another kind") from error
     if message.sender_email != sender:
         raise ReviewError("the message names another sender than the peer whose inbox it lay in")
-    changes = message.proposed_file_changes
-    # run.sh, config.yaml and params.json come with the code.
-    if not 0 < len(changes) <= MAX_CODE_FILES + 3:
-        raise ReviewError(f"expected 1 to {MAX_CODE_FILES} files, found {len(changes)}")
     jobs: set[str] = set()
     files: dict[str, bytes] = {}
-    for change in changes:
+    for change in message.proposed_file_changes:
         if change.datasite_email != owner:
             raise ReviewError("the message is addressed to another datasite")
         if change.is_deleted or change.content is None:
@@ -217,7 +219,10 @@ def read_reply(
     """
     text = unpack(data, REPLY_UNPACKED_BYTES)
     try:
-        message = FileChangeEventsMessage.model_validate_json(text)
+        fields = json.loads(text)
+        if not 0 < len(fields["events"]) <= MAX_REPLY_FILES + 1:
+            raise ReviewError(f"expected at most {MAX_REPLY_FILES} files in a reply")
+        message = FileChangeEventsMessage.model_validate(fields)
     except (ValueError, TypeError, RecursionError, KeyError, AttributeError) as error:
         raise ReviewError("expected a reply message, found JSON of another kind") from error
     jobs: set[str] = set()

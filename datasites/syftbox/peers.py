@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,7 @@ from recsys.files import atomic_write_text
 
 __all__ = ["PeerBook"]
 
+_FINGERPRINT = re.compile(r"[0-9a-f]{32,64}")
 _THREADS = threading.RLock()
 
 
@@ -82,16 +84,29 @@ class PeerBook:
 
     def expect(self, email: str, fingerprint: str) -> None:
         """Pin the fingerprint that a person compared, before the key itself arrives."""
+        digits = "".join(fingerprint.lower().split())
+        if not _FINGERPRINT.fullmatch(digits):
+            raise PeerError("expected a fingerprint of at least 32 hexadecimal digits")
         with self._changing() as book:
             peer = book.setdefault(check_email(email), {"state": "requested_by_me"})
             known = str(peer.get("fingerprint", ""))
             if known:
-                self.check_pin(email, known, fingerprint)
+                self.check_pin(email, known, digits)
             else:
-                peer["fingerprint"] = "".join(fingerprint.lower().split())
+                peer["fingerprint"] = digits
 
-    def forget_key(self, email: str) -> None:
-        """Unpin a revoked peer's key, so that it may pair again with a new one."""
+    def revoke(self, email: str) -> None:
+        """Stop knowing a peer and forget its key, so that pairing again means comparing again.
+
+        Raises PeerError if there is no such peer.
+        """
+        with self._changing() as book:
+            if email not in book:
+                raise PeerError(f"expected a peer to revoke, found none called {email[:80]!r}")
+            book[email] = {"state": "rejected"}
+
+    def readmit(self, email: str) -> None:
+        """Let a revoked peer's requests be seen again."""
         with self._changing() as book:
             book.pop(email, None)
 

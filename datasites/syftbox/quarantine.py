@@ -22,6 +22,7 @@ class Quarantine:
     def __init__(self, folder: Path) -> None:
         self._folder = private_folder(folder)
         self._fresh: list[tuple[str, str]] = []
+        self._noted: set[tuple[str, str]] = set()
 
     def put(self, sender: str, reason: str, data: bytes | None) -> None:
         """Keep a message (still encrypted, at most 1 MB of it) and why it was refused."""
@@ -37,8 +38,10 @@ class Quarantine:
             old.unlink(missing_ok=True)
 
     def note(self, sender: str, reason: str) -> None:
-        """Report a reason without keeping anything."""
-        self._fresh.append((sender, reason))
+        """Report a lasting trouble with a peer, once, however often it is met."""
+        if (sender, reason) not in self._noted:
+            self._noted.add((sender, reason))
+            self._fresh.append((sender, reason))
 
     def take(self) -> list[tuple[str, str]]:
         """What was refused since the last call."""

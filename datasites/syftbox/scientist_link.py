@@ -14,6 +14,7 @@ from syft_job.models import JobSubmissionMetadata
 from datasites.errors import ReviewError
 from datasites.syftbox import exchange
 from datasites.syftbox.clients import Party, build_scientist
+from datasites.syftbox.hardening import open_envelope
 from datasites.syftbox.keys import private_folder
 from datasites.syftbox.messages import (
     PARAMS_FILE,
@@ -82,6 +83,11 @@ class ScientistLink:
             state = self._party.book.state(email)
             self._client.add_peer(email, force=state != "accepted", verbose=False, sync=False)
             self._client.load_peers()
+
+    def revoke_peer(self, email: str) -> None:
+        """Stop dealing with a merchant and forget its key."""
+        with self._threads:
+            self._party.book.revoke(email)
 
     def peers(self) -> list[Peer]:
         """Everybody this scientist knows, with the fingerprints to compare."""
@@ -191,10 +197,13 @@ class ScientistLink:
         with self._threads:
             self._client.load_peers()
             for row in self._party.connection.collections_of(merchant, exchange.MOCK_PREFIX):
-                files = self._party.router.watcher_download_collection(
+                files = self._party.connection.watcher_download_collection(
                     exchange.MOCK_PREFIX, row["tag"], row["content_hash"], merchant
                 )
-                contents, facts = open_parcel(files.get(exchange.PARCEL_FILE, b""))
+                # PySyft's own download would also take what nobody signed.
+                envelope = files.get(exchange.PARCEL_FILE, b"")
+                store = self._party.engine.peer_manager.peer_store
+                contents, facts = open_parcel(open_envelope(store, merchant, envelope))
                 name = str(facts.get("name", ""))
                 found[name] = Mock(name, str(facts.get("summary", "")), contents)
         return [found[name] for name in sorted(found)]

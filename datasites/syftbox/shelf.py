@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import shutil
 import time
 import uuid
@@ -67,8 +68,6 @@ class JobShelf:
         self._inbox = inbox
         for name in ("waiting", "replies", "answered"):
             private_folder(private / name)
-        for draft in (private / "replies").glob(".*"):
-            shutil.rmtree(draft, ignore_errors=True)
 
     # -- receiving -------------------------------------------------------------------------------
 
@@ -97,6 +96,7 @@ class JobShelf:
             file.chmod(0o444)
         (draft / PARAMS_FILE).write_bytes(encode_params(incoming.params))
         folder.parent.mkdir(parents=True, exist_ok=True)
+        _flush(draft)
         draft.replace(folder)
         record = JobRecord(key, incoming.job, incoming.sender, incoming.digest, time.time())
         atomic_write_text(self._file("waiting", key), json.dumps(asdict(record)), mode=0o600)
@@ -104,7 +104,7 @@ class JobShelf:
 
     def sweep(self) -> None:
         """Remove what a crash left half done. Only while nobody else writes to the shelf."""
-        for draft in self._private.glob(".incoming-*"):
+        for draft in [*self._private.glob(".incoming-*"), *(self._private / "replies").glob(".*")]:
             shutil.rmtree(draft, ignore_errors=True)
         for record in self._records("waiting"):
             if self._file("answered", record.key).exists():
@@ -143,6 +143,7 @@ class JobShelf:
             (draft / "files" / check_file_name(name)).write_bytes(data)
         facts = {"status": status, "message": message, "timestamp": self._next_timestamp()}
         atomic_write_text(draft / _ANSWER, json.dumps(facts), mode=0o600)
+        _flush(draft)
         draft.replace(self._private / "replies" / key)
 
     def undelivered(self) -> list[StoredReply]:
@@ -212,3 +213,13 @@ class JobShelf:
 def _read_record(file: Path) -> JobRecord:
     facts = json.loads(file.read_text())
     return JobRecord(*(facts[name] for name in JobRecord.__dataclass_fields__))
+
+
+def _flush(folder: Path) -> None:
+    """Bring files to disk before the rename that makes them count, for the sake of power cuts."""
+    for path in [*folder.rglob("*"), folder]:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -6,6 +6,7 @@ import contextlib
 import os
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import fsspec
@@ -49,7 +50,10 @@ class ObjectStore:
     def __init__(self, share: str, filesystem: Any = None) -> None:
         try:
             if filesystem is None:
-                inner, root = fsspec.core.url_to_fs(str(share), use_listings_cache=False)
+                share = str(share)
+                if "://" not in share:
+                    share = str(Path(share).expanduser().resolve())
+                inner, root = fsspec.core.url_to_fs(share, use_listings_cache=False)
                 filesystem = DirFileSystem(path=root, fs=inner)
             else:
                 inner = getattr(filesystem, "fs", filesystem)
@@ -89,7 +93,10 @@ class ObjectStore:
         check_key(key)
         with self._errors("read"):
             try:
-                size = int(self._fs.info(key)["size"] or 0)
+                facts = self._fs.info(key)
+                if not _is_plain(facts):
+                    return None
+                size = int(facts["size"] or 0)
                 if size > limit:
                     raise OversizeError(f"expected at most {limit} bytes, found {size}")
                 with self._fs.open(key, "rb") as file:
@@ -102,7 +109,7 @@ class ObjectStore:
 
     def files(self, folder: str) -> list[Entry]:
         """Name and size of the objects right below `folder`, sorted; [] if there is no folder."""
-        return [(name, size) for name, size, kind in self._list(folder) if kind != "directory"]
+        return [(name, size) for name, size, kind in self._list(folder) if kind == "file"]
 
     def folders(self, folder: str) -> list[str]:
         """Names of the folders right below `folder`, sorted."""
@@ -134,7 +141,8 @@ class ObjectStore:
         for row in rows:
             name = row["name"].rstrip("/").rpartition("/")[2]
             if name and not name.startswith("."):
-                found.append((name, int(row.get("size") or 0), str(row["type"])))
+                kind = str(row["type"]) if not row.get("islink") else "link"
+                found.append((name, int(row.get("size") or 0), kind))
         return sorted(found)
 
     @contextlib.contextmanager
@@ -148,3 +156,8 @@ class ObjectStore:
                 f"could not {what} in the share ({type(error).__name__}). Check that it is "
                 "reachable and that this account may use it; the next exchange tries again"
             ) from error
+
+
+def _is_plain(facts: dict[str, Any]) -> bool:
+    """Neither a link nor a pipe: on a shared disk another party can put those in our way."""
+    return facts["type"] == "file" and not facts.get("islink")
