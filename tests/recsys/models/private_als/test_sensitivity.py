@@ -1,0 +1,108 @@
+"""One shopper fewer changes every released sum by no more than what its noise was made for."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recsys.data.interactions import Interactions
+from recsys.models.private_als import (
+    PrivateALSSettings,
+    exact_counts,
+    exact_quality,
+    initial_embeddings,
+    make_plan,
+    statistics,
+)
+from recsys.models.private_als.statistics import full_matrices, half_matrices
+from recsys.privacy import Budget
+from tests.recsys.models.private_als.markets import (
+    markets,
+    random_market,
+    settings_of_any_kind,
+    without,
+)
+
+ROUNDING = 1 + 1e-9  # floating-point summation; the grid of the noise allows for more
+BUDGET = Budget(1.0, 1e-5)
+
+
+def planned(settings: PrivateALSSettings, phase: str) -> list[float]:
+    return [event.sensitivity for event in make_plan(settings, BUDGET).of(phase)]
+
+
+@given(st.data(), markets(least=1), settings_of_any_kind())
+def test_statistics(
+    data: st.DataObject, market: Interactions, settings: PrivateALSSettings
+) -> None:
+    shopper = data.draw(st.integers(0, market.n_shoppers - 1))
+    rng = np.random.default_rng(settings.seed)
+    embeddings = initial_embeddings(market.n_items, settings)
+    counts = rng.uniform(1, 50, market.n_items)
+    before = statistics(market, embeddings, counts, settings)
+    after = statistics(without(market, shopper), embeddings, counts, settings)
+    gram, outer, linear = planned(settings, "als-1")
+    clip, bound = settings.clip, settings.weight_bound
+    assert gram == pytest.approx(clip**2)
+    assert outer == pytest.approx(math.sqrt(bound) * clip**2)
+    assert linear == pytest.approx(math.sqrt(bound) * clip)
+    assert np.linalg.norm(before.gram - after.gram) <= gram * ROUNDING
+    assert np.linalg.norm(before.outer - after.outer) <= outer * ROUNDING
+    assert np.linalg.norm(before.linear - after.linear) <= linear * ROUNDING
+
+
+def test_the_bounds_are_reached_so_they_are_not_loose() -> None:
+    settings = PrivateALSSettings(
+        factors=3, clip=0.5, weight_bound=2.0, shopper_regularization=1e-9
+    )
+    market = random_market(40, 10, seed=0)
+    embeddings = initial_embeddings(10, settings)
+    counts = np.arange(1.0, 11.0)
+    before = statistics(market, embeddings, counts, settings)
+    after = statistics(without(market, 0), embeddings, counts, settings)
+    gram, outer, linear = planned(settings, "als-1")
+    assert np.linalg.norm(before.gram - after.gram) == pytest.approx(gram, rel=1e-6)
+    assert np.linalg.norm(before.outer - after.outer) == pytest.approx(outer, rel=1e-6)
+    assert np.linalg.norm(before.linear - after.linear) == pytest.approx(linear, rel=1e-6)
+
+
+@given(st.data(), markets(least=1), st.integers(1, 5), st.integers(0, 2**32))
+def test_counts(data: st.DataObject, market: Interactions, bound: int, seed: int) -> None:
+    shopper = data.draw(st.integers(0, market.n_shoppers - 1))
+    bought = market.csr()
+    keys = np.random.default_rng(seed).random(bought.nnz)
+    others = np.ones(bought.nnz, dtype=bool)
+    others[bought.indptr[shopper] : bought.indptr[shopper + 1]] = False
+    before = exact_counts(market, bound, keys)
+    after = exact_counts(without(market, shopper), bound, keys[others])
+    (sensitivity,) = planned(PrivateALSSettings(count_bound=bound), "counts")
+    assert sensitivity == pytest.approx(math.sqrt(bound + 1))
+    assert before[-1] - after[-1] == 1
+    assert np.linalg.norm(before[:-1] - after[:-1]) <= math.sqrt(bound)
+    assert np.linalg.norm(before - after) <= sensitivity
+
+
+@given(
+    st.lists(st.lists(st.floats(), min_size=3, max_size=3), min_size=1, max_size=6), st.integers(0)
+)
+def test_quality(figures: list[list[float]], row: int) -> None:
+    per_shopper = np.array(figures)
+    before = exact_quality(per_shopper)
+    after = exact_quality(np.delete(per_shopper, row % len(figures), axis=0))
+    (sensitivity,) = planned(PrivateALSSettings(quality_metrics=3), "quality")
+    assert sensitivity == pytest.approx(math.sqrt(3 / 4 + 1))
+    assert np.linalg.norm(before - after) <= sensitivity * ROUNDING
+
+
+@given(st.integers(1, 6), st.integers(0, 2**32))
+def test_half_vectors_have_the_norm_of_their_matrices(size: int, seed: int) -> None:
+    matrices = np.random.default_rng(seed).normal(size=(4, size, size))
+    matrices += matrices.swapaxes(1, 2)
+    halves = half_matrices(matrices)
+    assert halves.shape == (4, size * (size + 1) // 2)
+    assert full_matrices(halves) == pytest.approx(matrices)
+    assert np.linalg.norm(halves, axis=1) == pytest.approx(np.linalg.norm(matrices, axis=(1, 2)))
