@@ -4,6 +4,7 @@ The privacy unit throughout is one shopper at one merchant: the same shopper id 
 means two shoppers.
 """
 
+from recsys.data.amazon import convert_amazon
 from recsys.data.catalogue import Catalogue
 from recsys.data.catalogue_files import read_catalogue, write_catalogue
 from recsys.data.interactions import Interactions
@@ -14,6 +15,7 @@ from recsys.data.marketplace import (
     read_marketplace,
     write_marketplace,
 )
+from recsys.data.pictures import toy_picture_uri, toy_svg
 from recsys.data.purchases import Purchases, read_purchases
 from recsys.data.report import Problem, ReadReport
 from recsys.data.shop_files import read_shop, write_shop
@@ -32,6 +34,7 @@ __all__ = [
     "Shop",
     "Split",
     "by_labels",
+    "convert_amazon",
     "describe",
     "leave_one_out",
     "read_catalogue",
@@ -40,6 +43,8 @@ __all__ = [
     "read_shop",
     "synthesize",
     "temporal",
+    "toy_picture_uri",
+    "toy_svg",
     "write_catalogue",
     "write_marketplace",
     "write_shop",

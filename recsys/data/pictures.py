@@ -89,6 +89,16 @@ _DRAWINGS = {
     'fill="none"/>',
     "kite": '<path d="M60 14 92 50 60 88 28 50z" fill="{a}"/><path d="M60 14v74L28 50z" '
     'fill="{b}"/><path d="M60 88q14 8 4 18" stroke="{c}" stroke-width="4" fill="none"/>',
+    "case": '<rect x="22" y="44" width="76" height="52" rx="9" fill="{a}"/>'
+    '<path d="M46 44V32q0-6 6-6h16q6 0 6 6v12" stroke="{c}" stroke-width="7" fill="none"/>'
+    '<path d="M60 54v30M45 69h30" stroke="#fff" stroke-width="10"/>',
+    "ukulele": '<path d="M60 12v40" stroke="{c}" stroke-width="9"/>'
+    '<circle cx="60" cy="58" r="17" fill="{a}"/><circle cx="60" cy="84" r="22" fill="{a}"/>'
+    '<circle cx="60" cy="70" r="8" fill="{b}"/><path d="M48 92h24" stroke="{c}" '
+    'stroke-width="5"/>',
+    "globe": '<circle cx="60" cy="52" r="32" fill="{a}"/>'
+    '<path d="M40 40q14-16 24 0t-8 18-16-18zM66 62q16-10 20 4-10 16-20-4z" fill="{b}"/>'
+    '<path d="M60 86v12M42 100h36" stroke="{c}" stroke-width="7"/>',
     "parcel": '<rect x="24" y="46" width="72" height="50" rx="5" fill="{a}"/>'
     '<rect x="20" y="36" width="80" height="16" rx="4" fill="{b}"/>'
     '<rect x="53" y="36" width="14" height="60" fill="{c}"/>'
@@ -104,6 +114,9 @@ _WORDS = (
     ("teaser", "puzzle"),
     ("railway", "train"),
     ("train", "train"),
+    ("track", "car"),
+    ("cars", "car"),
+    ("machine", "car"),
     ("remote control", "car"),
     ("vehicle", "car"),
     ("card game", "cards"),
@@ -112,12 +125,18 @@ _WORDS = (
     ("robot", "robot"),
     ("electronic", "robot"),
     ("coding", "robot"),
+    ("cuddly", "bear"),
     ("plush", "bear"),
     ("stuffed", "bear"),
     ("animal", "animal"),
     ("action", "robot"),
     ("statue", "robot"),
     ("figure", "animal"),
+    ("doctor", "case"),
+    ("workbench", "case"),
+    ("instrument", "ukulele"),
+    ("globe", "globe"),
+    ("astronomy", "globe"),
     ("kitchen", "pot"),
     ("market", "pot"),
     ("dress", "cape"),

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from recsys.data.interactions import Interactions
 from recsys.data.marketplace import Marketplace, Shop, write_marketplace
+from recsys.data.shop_draw import ShopDraw
 from recsys.data.splits import leave_one_out
 from recsys.data.toy_catalogue import InventedToys, invent_toys
 from recsys.data.toy_motives import AGES, SEASONS, Habits, Motives
@@ -55,7 +56,7 @@ def synthesize(
     catalogue_seed, motives_seed, shops_seed, families_seed = np.random.SeedSequence(seed).spawn(4)
     invented = invent_toys(toys, np.random.default_rng(catalogue_seed))
     motives = Motives(invented, habits, np.random.default_rng(motives_seed))
-    draw_shop = _ShopDraw(merchants, motives.n_categories, np.random.default_rng(shops_seed))
+    draw_shop = ShopDraw(merchants, motives.n_categories, np.random.default_rng(shops_seed))
     counts, items, shop_of = [], [], []
     starts = range(0, shoppers, _CHUNK)
     for start, chunk_seed in zip(starts, families_seed.spawn(len(starts)), strict=True):
@@ -165,28 +166,6 @@ def _first_of_each(key: Ints) -> Ints:
     by_key = np.argsort(key, kind="stable")
     first: Ints = by_key[np.diff(key[by_key], prepend=-1) != 0]
     return first
-
-
-class _ShopDraw:
-    """Sizes and specialities of the shops; calling it gives each family a shop."""
-
-    def __init__(self, merchants: int, n_categories: int, generator: np.random.Generator) -> None:
-        self._log_size = np.sort(generator.normal(0, 0.6, merchants))[::-1]
-        # The first and largest shop sells everything alike; each other has three specialities.
-        self._special = np.zeros((merchants, n_categories))
-        for shop in range(1, merchants):
-            chosen = generator.choice(n_categories, size=min(3, n_categories), replace=False)
-            self._special[shop, chosen] = 1.0
-
-    def __call__(
-        self, category: Ints, specialisation: float, generator: np.random.Generator
-    ) -> Ints:
-        score = self._log_size[:, None] + specialisation * self._special
-        share = np.cumsum(np.exp(score), axis=0)
-        share /= share[-1]
-        lot = generator.random(len(category))
-        shop: Ints = (share[:, category] < lot).sum(axis=0)
-        return shop
 
 
 def _assemble(
