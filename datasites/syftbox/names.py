@@ -33,7 +33,7 @@ MAX_CODE_FILES = 200
 MAX_REPLY_FILES = 64
 MAX_WAITING_JOBS = 64
 
-_EMAIL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._%+-]{0,63}@[A-Za-z0-9][A-Za-z0-9.-]{0,120}")
+_EMAIL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}@[A-Za-z0-9][A-Za-z0-9.-]{0,120}")
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,126}[A-Za-z0-9])?")
 _PROTOCOL_FOLDER = re.compile(r"v\d+")
 _CODE_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,79}")

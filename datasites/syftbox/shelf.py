@@ -118,7 +118,7 @@ class JobShelf:
         """Received jobs without an answer, oldest first."""
         found = []
         for record in sorted(self._records("waiting"), key=lambda one: (one.received, one.key)):
-            if (self._private / "replies" / record.key).exists():
+            if self._is_answered(record.key):
                 continue
             folder = self._folder(record.sender, record.name)
             with contextlib.suppress(FileNotFoundError):
@@ -133,7 +133,7 @@ class JobShelf:
 
         Raises ReviewError if no such job was received.
         """
-        if self._file("answered", key).exists() or (self._private / "replies" / key).exists():
+        if self._is_answered(key):
             return
         if self._record(key) is None:
             raise ReviewError(f"expected a job that was received, found none called {key[:80]!r}")
@@ -173,9 +173,14 @@ class JobShelf:
     # -- parts -----------------------------------------------------------------------------------
 
     def _forget(self, record: JobRecord) -> None:
-        self._file("waiting", record.key).unlink(missing_ok=True)
         shutil.rmtree(self._private / "replies" / record.key, ignore_errors=True)
         shutil.rmtree(self._folder(record.sender, record.name), ignore_errors=True)
+        # Last: while it is there, the next start sweeps the rest away.
+        self._file("waiting", record.key).unlink(missing_ok=True)
+
+    def _is_answered(self, key: str) -> bool:
+        stored = self._private / "replies" / key
+        return stored.exists() or self._file("answered", key).exists()
 
     def _key(self, job: str, sender: str) -> str:
         """The job's name, or with a mark of its sender where another peer had the name first."""

@@ -63,7 +63,7 @@ class ObjectStoreConnection(CollectionsConnection):
         senders.sort(key=lambda sender: sender not in book)
         found: list[str] = []
         for sender in senders[: len(book) + _MAX_REQUESTS]:
-            with contextlib.suppress(PeerError):
+            with contextlib.suppress(PeerError, TransportError):
                 if quoted(sender) != sender or book.get(sender, {}).get("state") == "rejected":
                     continue
                 if _REQUEST in dict(self.store.files(f"{quoted(self.email)}/inbox/{sender}")):

@@ -1,0 +1,48 @@
+"""The transport contract over a local folder and over fsspec's memory."""
+
+from __future__ import annotations
+
+import sys
+import uuid
+from pathlib import Path
+
+import pytest
+
+from datasites.errors import TransportError
+from datasites.syftbox.store import ObjectStore
+
+# Test folders are no package, so that every test file can be run by itself.
+sys.path.insert(0, str(Path(__file__).parents[2]))
+from contracts.transport import TransportContract
+
+
+class TestLocalFolder(TransportContract):
+    @pytest.fixture
+    def share(self, tmp_path):
+        return lambda: ObjectStore(str(tmp_path / "share"))
+
+
+class TestFileUrl(TransportContract):
+    @pytest.fixture
+    def share(self, tmp_path):
+        return lambda: ObjectStore((tmp_path / "share").as_uri())
+
+
+class TestMemory(TransportContract):
+    @pytest.fixture
+    def share(self):
+        root = f"memory://toyfed-{uuid.uuid4().hex}"
+        return lambda: ObjectStore(root)
+
+
+def test_an_unknown_kind_of_share_is_explained():
+    with pytest.raises(TransportError, match="fsspec URL"):
+        ObjectStore("nonsense://x")
+
+
+def test_a_share_that_refuses_is_explained_without_its_address(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    store = ObjectStore(str(tmp_path / "file"))
+    with pytest.raises(TransportError, match="could not write") as raised:
+        store.put("a@b.org/x", b"")
+    assert str(tmp_path) not in str(raised.value)
