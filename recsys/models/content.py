@@ -134,9 +134,8 @@ def _tfidf(values: list[str], analyzer: Callable[[str], list[str]] | None) -> sp
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     # Titles repeat a word for emphasis, not for meaning, hence binary term counts.
-    vectorizer = TfidfVectorizer(
-        analyzer=analyzer or "word", ngram_range=(1, 2), binary=True, dtype=np.float32
-    )
+    kind: dict[str, Any] = {"analyzer": analyzer} if analyzer else {"ngram_range": (1, 2)}
+    vectorizer = TfidfVectorizer(binary=True, dtype=np.float32, **kind)
     analyze = vectorizer.build_analyzer()
     if not any(analyze(value) for value in values):
         return sp.csr_matrix((len(values), 0), dtype=np.float32)

@@ -1,0 +1,214 @@
+"""One score out of several models', weighted by each merchant for its own shoppers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from recsys.data.interactions import Interactions
+from recsys.errors import ModelError
+from recsys.models.base import Recommender, chunks
+from recsys.models.blend_weights import (
+    Candidates,
+    WeightSearch,
+    gather_candidates,
+    inverse_spread,
+)
+
+if TYPE_CHECKING:
+    from recsys.data.catalogue import Catalogue
+
+__all__ = ["DEFAULT_WEIGHTS", "Blend", "Explanation"]
+
+Floats = npt.NDArray[np.float32]
+
+DEFAULT_WEIGHTS: Mapping[str, float] = {
+    "content": 1.0,
+    "neighbours": 0.5,
+    "local": 0.0,
+    "popularity": 0.02,
+}
+"""Public start: fitted to no shop of yours, good where a shop is too small to fit its own."""
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """Where the blended scores of some toys for one shopper come from.
+
+    Args:
+        items: int32 [n] toys.
+        terms: component name to float32 [n]; over all components they add up to the score.
+        purchases: float32 [n_history, n], what each purchase adds through the components that
+            can tell, in the order of the history.
+    """
+
+    items: npt.NDArray[np.int32]
+    terms: dict[str, Floats]
+    purchases: Floats
+
+    @property
+    def scores(self) -> Floats:
+        """The blended scores, float32 [n]."""
+        return np.asarray(np.sum(list(self.terms.values()), axis=0), dtype=np.float32)
+
+    def shares(self) -> dict[str, Floats]:
+        """Each component's part of what speaks for a toy, in [0, 1]; 0 where it speaks against."""
+        positive = {name: np.maximum(term, 0) for name, term in self.terms.items()}
+        total = np.sum(list(positive.values()), axis=0)
+        return {
+            name: np.divide(term, total, out=np.zeros_like(term), where=total > 0)
+            for name, term in positive.items()
+        }
+
+
+class Blend(Recommender):
+    """Weighted sum of component scores, each on the scale of the shopper's own spread.
+
+        s(u, j) = sum_c w_c * s_c(u, j) / sd_u(s_c),   w_c >= 0
+
+    sd_u is the standard deviation over all toys for shopper u; a component that cannot tell toys
+    apart for a shopper (sd_u = 0) has no say for her. The means cancel in a ranking.
+
+    Args:
+        components: name to model. Names are the merchant's choice; weights refer to them.
+        weights: name to weight; None takes `DEFAULT_WEIGHTS`, 0 for names that it lacks.
+
+    Raises:
+        ModelError: no component, or weights that are negative, not finite or of other names.
+
+    Privacy: weights are fitted on a merchant's own shoppers and stay there, like the scores.
+    """
+
+    name: ClassVar[str] = "blend"
+
+    def __init__(
+        self, components: Mapping[str, Recommender], weights: Mapping[str, float] | None = None
+    ) -> None:
+        if not components:
+            raise ModelError("Expected at least one component to blend, found none.")
+        self.components = dict(components)
+        self.weights = self._complete(weights)
+
+    def fit(self, interactions: Interactions, catalogue: Catalogue) -> Self:
+        """Fit every component on these purchases; the weights stay as they are."""
+        for component in self.components.values():
+            component.fit(interactions, catalogue)
+        return self._check_fitted()
+
+    def extend(self, shared: Mapping[str, Recommender]) -> Blend:
+        """Return a blend with further components at weight 0: until fitted, it scores as this one.
+
+        Raises:
+            ModelError: a name that is taken.
+        """
+        taken = sorted(self.components.keys() & shared.keys())
+        if taken:
+            raise ModelError(f"Expected new component names, found {', '.join(taken)} again.")
+        return Blend({**self.components, **shared}, self.weights)
+
+    def fit_weights(
+        self,
+        train_histories: Interactions,
+        valid_targets: Interactions,
+        base_weights: Mapping[str, float] | None = None,
+        search: WeightSearch | None = None,
+    ) -> Self:
+        """Choose the weights by NDCG@10 on the valid split; the components are fitted already.
+
+        A change is taken only if its paired gain over the shoppers exceeds its standard error, so
+        a blend in which no component helps keeps its start weights to the last bit, and a shop
+        with too few valid shoppers keeps them too.
+
+        Args:
+            train_histories: what the components may know of each shopper.
+            valid_targets: what she bought next, same rows.
+            base_weights: start; the present weights by default.
+            search: settings of the search.
+
+        Privacy: reads every shopper's purchases; the weights stay at the merchant.
+        """
+        self._check_fitted()
+        if base_weights is not None:
+            self.weights = self._complete(base_weights)
+        candidates = self.candidates(train_histories, valid_targets)
+        self.weights = (search or WeightSearch()).best(candidates, self.weights)
+        return self
+
+    def candidates(self, train_histories: Interactions, valid_targets: Interactions) -> Candidates:
+        """Return what `fit_weights` looks at, for fitting several blends at one cost.
+
+        Privacy: holds scores of shoppers' toys; stays at the merchant.
+        """
+        self._check_fitted()
+        return gather_candidates(self.components, train_histories, valid_targets)
+
+    def score(self, histories: Interactions) -> Floats:
+        """Return the weighted sum: float32 [n_rows, n_items]."""
+        self._check_fitted()
+        self.check_histories(histories)
+        total = np.zeros((histories.n_shoppers, self.n_items), dtype=np.float32)
+        for rows in chunks(histories.n_shoppers, self.n_items):
+            part, block = histories.rows(rows), total[rows[0] : rows[-1] + 1]
+            # In the order of the names, so that the same weights always give the same bits.
+            for name in sorted(self.components):
+                weight = self.weights[name]
+                if weight > 0:
+                    scores = self.components[name].score(part)
+                    block += scores * (np.float32(weight) * inverse_spread(scores))[:, None]
+        return total
+
+    def explain(self, histories: Interactions, items: npt.ArrayLike) -> Explanation:
+        """Take the scores of `items` for one shopper apart.
+
+        Args:
+            histories: exactly one row.
+            items: [n] toys.
+
+        Raises:
+            ModelError: another number of rows than one.
+        """
+        self._check_fitted()
+        self.check_histories(histories)
+        if histories.n_shoppers != 1:
+            raise ModelError("Expected the history of exactly one shopper to explain.")
+        asked = np.asarray(items, dtype=np.int32)
+        terms: dict[str, Floats] = {}
+        purchases = np.zeros((histories.n_purchases, asked.size), dtype=np.float32)
+        for name in sorted(self.components):
+            if self.weights[name] > 0:
+                model = self.components[name]
+                scores = model.score(histories)
+                factor = np.float32(self.weights[name]) * inverse_spread(scores)[0]
+                terms[name] = scores[0, asked] * factor
+                parts = model.contributions(histories, asked)
+                if parts is not None:
+                    purchases += parts * factor
+        return Explanation(asked, terms, purchases)
+
+    def _complete(self, weights: Mapping[str, float] | None) -> dict[str, float]:
+        if weights is None:
+            weights = {n: DEFAULT_WEIGHTS[n] for n in self.components if n in DEFAULT_WEIGHTS}
+            if not any(weights.values()):
+                weights = dict.fromkeys(self.components, 1.0)
+        unknown = sorted(weights.keys() - self.components.keys())
+        if unknown or not all(np.isfinite(w) and w >= 0 for w in weights.values()):
+            raise ModelError(
+                "Expected finite weights of at least 0 for the components "
+                f"{', '.join(sorted(self.components))}, found others"
+                f"{': ' + ', '.join(unknown) if unknown else ''}."
+            )
+        return {name: float(weights.get(name, 0.0)) for name in self.components}
+
+    def _check_fitted(self) -> Self:
+        sizes = {model.n_items for model in self.components.values()}
+        if len(sizes) != 1:
+            raise ModelError(
+                f"Expected components over one catalogue, found catalogues of {sorted(sizes)} "
+                "toys. Fit them on the same catalogue."
+            )
+        self._n_items = sizes.pop()
+        return self
