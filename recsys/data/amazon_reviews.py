@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
 import io
@@ -132,7 +133,7 @@ def _json_rows(source: BinaryIO, report: ReadReport) -> Iterator[tuple[int, Row 
 
 
 def _csv_rows(source: BinaryIO, report: ReadReport) -> Iterator[tuple[int, Row | None]]:
-    reader = csv.reader(io.TextIOWrapper(source, encoding="utf-8", newline=""))
+    reader = csv.reader(codecs.iterdecode(source, "utf-8"))
     places = (1, 0, 3)
     for row in reader:
         if reader.line_num == 1 and (named := _named_places(row)):

@@ -30,6 +30,7 @@ PURCHASE_FIELDS = (
             "customerid",
             "customer_number",
             "client_id",
+            "client",
             "user_id",
             "userid",
             "user",

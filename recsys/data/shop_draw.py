@@ -20,7 +20,7 @@ class ShopDraw:
     """
 
     def __init__(self, merchants: int, n_categories: int, generator: np.random.Generator) -> None:
-        self._log_size = np.sort(generator.normal(0, 0.6, merchants))[::-1]
+        self._log_size = np.linspace(0.7, -0.7, merchants) + generator.normal(0, 0.15, merchants)
         # The first and largest shop sells everything alike; each other has three specialities.
         self.special = np.zeros((merchants, n_categories))
         for shop in range(1, merchants):

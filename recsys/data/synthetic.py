@@ -100,7 +100,7 @@ def _buy(
     wanted = np.clip(np.round(wanted), 3, 20 * habits.purchases).astype(np.int64)
     wanted = np.minimum(wanted, motives.fit.shape[1] // 2)
     # More draws than purchases, because a toy that the family has is not bought again.
-    draws = np.ceil(wanted * _OVERSAMPLE).astype(np.int64) + 2
+    draws = np.ceil(wanted * _OVERSAMPLE).astype(np.int64) + 6
     row = np.repeat(np.arange(n), draws)
     day, age = _occasions(row, family, generator)
     by_time = np.lexsort((day, row))
