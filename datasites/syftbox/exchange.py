@@ -53,26 +53,23 @@ def check_peer(party: Party, email: str) -> None:
 
 
 def check_request(party: Party, email: str, fingerprint: str | None) -> None:
-    """Raise PeerError unless `email` asked to pair and shows a key that may be pinned."""
-    check_email(email)
-    state = party.book.state(email)
-    shown = party.connection.shown_fingerprint(email)
-    if state == "accepted":
+    """Pin the key of somebody who asked to pair, if it may be; approval then takes no other.
+
+    Raises PeerError if there is no request, no good key, or not the expected one.
+    """
+    if party.book.state(check_email(email)) == "accepted":
         check_shown_key(party.connection, email)
-    elif state == "rejected":
-        # Approving somebody who was revoked is a new decision about a request made anew.
-        party.book.readmit(email)
-    if email not in party.connection.get_peer_requests() or not shown:
-        if state == "rejected":
-            party.book.update(email, "rejected")
+        return
+    shown = party.connection.shown_fingerprint(email)
+    if not shown or not party.connection.has_request(email):
         raise PeerError(f"expected a request to pair from {email}, found none. Let them send one")
     if fingerprint is not None and not same_fingerprint(fingerprint, shown):
-        if state == "rejected":
-            party.book.update(email, "rejected")
         raise PeerError(
             f"the share shows another key for {email} than the one you compared. "
             "Do not approve it; ask them in person"
         )
+    party.book.readmit(email)
+    party.book.expect(email, shown, state="requested_by_peer")
 
 
 def parcel_tag(name: str, recipient: str) -> str:

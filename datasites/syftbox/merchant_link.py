@@ -21,7 +21,13 @@ from datasites.errors import PeerError, ReviewError, TransportError
 from datasites.syftbox import exchange
 from datasites.syftbox.clients import Party, build_merchant
 from datasites.syftbox.messages import REPLY_FILE, REPLY_STATUSES
-from datasites.syftbox.names import check_email, check_file_name, check_job_name
+from datasites.syftbox.names import (
+    MAX_REPLY_FILES,
+    REPLY_UNPACKED_BYTES,
+    check_email,
+    check_file_name,
+    check_job_name,
+)
 from datasites.syftbox.parcels import open_parcel, pack_parcel, parcel_sha256, unpack_into
 from datasites.syftbox.quarantine import Quarantine
 from datasites.syftbox.shelf import JobShelf, StoredReply
@@ -122,6 +128,12 @@ class MerchantLink:
         """
         if status not in REPLY_STATUSES:
             raise ReviewError(f"expected one of {REPLY_STATUSES}, found {status!r}")
+        size = sum(map(len, files.values()))
+        if len(files) > MAX_REPLY_FILES or size > REPLY_UNPACKED_BYTES // 2:
+            raise ReviewError(
+                f"expected at most {MAX_REPLY_FILES} files of {REPLY_UNPACKED_BYTES >> 21} MB "
+                f"together, found {len(files)} of {size >> 20} MB"
+            )
         for name in files:
             if check_file_name(name) == REPLY_FILE:
                 raise ReviewError(f"{REPLY_FILE} is written by the link itself")

@@ -82,13 +82,13 @@ class PeerBook:
                 peer["public_encryption_bundle"] = bundle
             peer["state"] = state
 
-    def expect(self, email: str, fingerprint: str) -> None:
-        """Pin the fingerprint that a person compared, before the key itself arrives."""
+    def expect(self, email: str, fingerprint: str, state: str = "requested_by_me") -> None:
+        """Pin a fingerprint before the key itself is taken; `state` is for somebody new."""
         digits = "".join(fingerprint.lower().split())
         if not _FINGERPRINT.fullmatch(digits):
             raise PeerError("expected a fingerprint of at least 32 hexadecimal digits")
         with self._changing() as book:
-            peer = book.setdefault(check_email(email), {"state": "requested_by_me"})
+            peer = book.setdefault(check_email(email), {"state": state})
             known = str(peer.get("fingerprint", ""))
             if known:
                 self.check_pin(email, known, digits)

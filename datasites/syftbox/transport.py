@@ -66,9 +66,13 @@ class ObjectStoreConnection(CollectionsConnection):
             with contextlib.suppress(PeerError, TransportError):
                 if quoted(sender) != sender or book.get(sender, {}).get("state") == "rejected":
                     continue
-                if _REQUEST in dict(self.store.files(f"{quoted(self.email)}/inbox/{sender}")):
+                if self.has_request(sender):
                     found.append(sender)
         return found
+
+    def has_request(self, sender: str) -> bool:
+        """Tell whether `sender` ever asked to pair."""
+        return _REQUEST in dict(self.store.files(self._inbox(self.email, sender)))
 
     def _get_peers_json(self, force_download: bool = False) -> dict[str, dict[str, Any]]:
         return self.book.all()

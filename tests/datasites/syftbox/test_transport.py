@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 import uuid
-from pathlib import Path
 
 import pytest
 
 from datasites.errors import TransportError
 from datasites.syftbox.store import ObjectStore
-
-# Test folders are no package, so that every test file can be run by itself.
-sys.path.insert(0, str(Path(__file__).parents[2]))
-from contracts.transport import TransportContract
+from tests.contracts.transport_contract import TransportContract
 
 
 class TestLocalFolder(TransportContract):
