@@ -1,0 +1,7 @@
+"""Isolation for remote code: it reads its inputs, writes its outputs, and reaches nothing else."""
+
+from datasites.merchant.sandbox.doctor import SandboxStatus, probe
+from datasites.merchant.sandbox.outcome import Ending, Limits, RunOutcome
+from datasites.merchant.sandbox.runner import run
+
+__all__ = ["Ending", "Limits", "RunOutcome", "SandboxStatus", "probe", "run"]
