@@ -56,8 +56,8 @@ class Ending(StrEnum):
 class RunOutcome:
     """The end of one run.
 
-    Privacy: `reason` may quote the code's last line of errors and `log` holds what it printed,
-    so both stay at the merchant; `ending` says whether a limit was met and which.
+    Privacy: where `ending` is FAILED, `reason` quotes the code's last line of errors, and `log`
+    holds what it printed, so both stay at the merchant. Other reasons are in our own words alone.
 
     Args:
         ok: The code finished by itself with status 0 and left only plain files.

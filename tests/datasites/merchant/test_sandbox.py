@@ -220,7 +220,9 @@ def test_a_killed_caller_takes_the_run_with_it(tmp_path: Path) -> None:
         f"sandbox.run(Path({str(code)!r}), {{}}, Path({str(tmp_path / 'output')!r}), "
         f"Path({str(log)!r}))"
     )
-    caller = subprocess.Popen([sys.executable, "-c", program])
+    # Its own folder for temporary files, since a killed caller cannot clean up.
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    caller = subprocess.Popen([sys.executable, "-c", program], env=environment)
     family: set[int] = set()
     try:
         wait_for(lambda: len(descendants(caller.pid)) >= 3)  # bubblewrap, process 1, the code

@@ -272,16 +272,22 @@ def test_a_flood_of_text_does_not_fill_the_disk(attack: Attack) -> None:
     [
         ("os.symlink('/etc/passwd', '/output/release.safetensors')", "left a link among"),
         ("open('/output/a', 'w'); os.link('/output/a', '/output/b')", "a second name of a file"),
-        ("os.mkdir('/output/release.json')", "left a folder among its outputs: release.json"),
-        ("os.mkfifo('/output/pipe')", "left a special file among its outputs: pipe"),
-        (r"open('/output/\x1b[2J', 'w')", r"left an output with an odd name: '\x1b[2J'"),
-        ("[open(f'/output/{i}', 'w') for i in range(65)]", "left 65 outputs, more than 64"),
+        ("os.mkdir('/output/release.json')", "left a folder among its outputs"),
+        ("os.mkfifo('/output/pipe')", "left a special file among its outputs"),
+        (r"open('/output/\x1b[2J', 'w')", "left an output with an odd name"),
+        ("[open(f'/output/{i}', 'w') for i in range(65)]", "left more than 64 outputs"),
     ],
 )
 def test_only_plain_files_come_out(attack: Attack, text: str, reason: str) -> None:
     outcome = attack(f"import os\n{text}")
     assert reason in outcome.reason
     assert outcome.ending is Ending.OUTPUT
+
+
+@pytest.mark.parametrize("make", ["open({!r}, 'w')", "os.mkdir({!r})", "os.symlink('x', {!r})"])
+def test_names_of_outputs_carry_nothing_into_the_reason(attack: Attack, make: str) -> None:
+    outcome = attack(f"import os\n{make.format('/output/anna bought a train')}")
+    assert "anna" not in outcome.reason
 
 
 def test_a_process_that_wants_to_stay_ends_with_the_run(attack: Attack, tmp_path: Path) -> None:
