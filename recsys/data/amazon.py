@@ -71,6 +71,9 @@ def convert_amazon(
             f"Expected shoppers and toys with {core} or more purchases in {Path(reviews).name}; "
             f"found none.\n{report.summary()}\nAsk for a smaller core."
         )
+    if not kept.all():
+        what = f"purchase of a shopper or toy with fewer than {core}"
+        report.counts[what] = int((~kept).sum())
     shoppers, items, times = (a[kept] for a in (read.shoppers, read.items, read.times))
     present, items = np.unique(items, return_inverse=True)
     names = read.item_names[present]

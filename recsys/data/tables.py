@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
+import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,7 +99,7 @@ class Table:
     def _parquet_names(self) -> list[str]:
         try:
             return list(pq.ParquetFile(self.path).schema_arrow.names)
-        except (pa.ArrowInvalid, OSError):
+        except (pa.ArrowInvalid, OSError, UnicodeDecodeError):
             raise self._damaged("Parquet") from None
 
     def _damaged(self, kind: str) -> DataError:
@@ -158,9 +160,10 @@ class Table:
                 for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=list(wanted)):
                     lines = np.arange(first, first + batch.num_rows)
                     first += batch.num_rows
+                    batch.validate(full=True)
                     report.rows_read += batch.num_rows
                     yield Batch(lines, {name: batch.column(name) for name in wanted})
-        except (pa.ArrowInvalid, OSError):
+        except (pa.ArrowInvalid, OSError, UnicodeDecodeError):
             raise self._damaged("Parquet") from None
 
     def _csv(self, wanted: Sequence[str], report: ReadReport) -> Iterator[Batch]:
@@ -173,41 +176,44 @@ class Table:
         places = [self.names.index(name) for name in wanted]
         numbers = _Lines(unreadable)
         try:
-            reader = pacsv.open_csv(
-                self.path,
-                # Threads would lose the row numbers, which the reports need.
-                read_options=pacsv.ReadOptions(
-                    use_threads=False,
-                    block_size=_BLOCK_BYTES,
-                    column_names=[str(place) for place in range(len(self.names))],
-                    skip_rows=1,
-                ),
-                parse_options=pacsv.ParseOptions(
-                    delimiter=self.delimiter,
-                    newlines_in_values=True,
-                    ignore_empty_lines=False,
-                    invalid_row_handler=skip,
-                ),
-                convert_options=pacsv.ConvertOptions(
-                    column_types={str(place): pa.string() for place in range(len(self.names))}
-                ),
-            )
-            for batch in reader:
-                blank, breaks = _scan(batch)
-                lines, broken = numbers.take(breaks)
-                self._book(report, broken)
-                kept = ~blank
-                report.rows_read += int(kept.sum())
-                if kept.all():
-                    columns = [batch.column(place) for place in places]
-                else:
-                    mask = pa.array(kept)
-                    columns = [batch.column(place).filter(mask) for place in places]
-                yield Batch(lines[kept], dict(zip(wanted, columns, strict=True)))
+            with _Utf8File(self.path) as source:
+                for batch in self._open_csv(source, skip):
+                    blank, breaks = _scan(batch)
+                    lines, broken = numbers.take(breaks)
+                    self._book(report, broken)
+                    kept = ~blank
+                    report.rows_read += int(kept.sum())
+                    if kept.all():
+                        columns = [batch.column(place) for place in places]
+                    else:
+                        mask = pa.array(kept)
+                        columns = [batch.column(place).filter(mask) for place in places]
+                    yield Batch(lines[kept], dict(zip(wanted, columns, strict=True)))
         except pa.ArrowInvalid as error:
             # Arrow quotes the row in its message, which may be a shopper's: tell the kind only.
             raise self._explain(str(error)) from None
+        except UnicodeDecodeError:
+            raise self._wrong_encoding("another encoding") from None
         self._book(report, numbers.rest())
+
+    def _open_csv(
+        self, source: _Utf8File, skip: Callable[[pacsv.InvalidRow], str]
+    ) -> pacsv.CSVStreamingReader:
+        names = [str(place) for place in range(len(self.names))]
+        return pacsv.open_csv(
+            source,
+            # Threads would lose the row numbers, which the reports need.
+            read_options=pacsv.ReadOptions(
+                use_threads=False, block_size=_BLOCK_BYTES, column_names=names, skip_rows=1
+            ),
+            parse_options=pacsv.ParseOptions(
+                delimiter=self.delimiter,
+                newlines_in_values=True,
+                ignore_empty_lines=False,
+                invalid_row_handler=skip,
+            ),
+            convert_options=pacsv.ConvertOptions(column_types=dict.fromkeys(names, pa.string())),
+        )
 
     @staticmethod
     def _book(report: ReadReport, lines: Sequence[int]) -> None:
@@ -215,8 +221,6 @@ class Table:
         report.add(lines, "", "row with another number of cells than the first line")
 
     def _explain(self, message: str) -> DataError:
-        if "UTF8" in message or "UTF-8" in message:
-            return self._wrong_encoding("another encoding")
         if "Empty CSV" in message:
             return DataError(
                 f"Expected rows below the column names in {self.file}; found none. Export it again."
@@ -236,6 +240,22 @@ def _scan(batch: pa.RecordBatch) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.
             blank &= pc.equal(column, "").to_numpy(zero_copy_only=False)
         breaks += pc.count_substring(column, "\n").to_numpy(zero_copy_only=False)
     return blank, breaks
+
+
+class _Utf8File(io.FileIO):
+    """A file that raises UnicodeDecodeError at the first byte that is no UTF-8.
+
+    Arrow checks the cells only, and writes a trace to stderr about a row that it cannot quote.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "r")
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
+
+    def read(self, size: int | None = -1) -> bytes:
+        data = super().read(size) or b""
+        self._decoder.decode(data, final=not data)
+        return data
 
 
 class _Lines:

@@ -62,7 +62,7 @@ def check_same_shop(one: Shop, other: Shop) -> None:
         assert same(getattr(one.split, part), getattr(other.split, part))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(made_shops(), st.sampled_from(KINDS))
 def test_marketplaces_and_shops_come_back(
     shops: dict[str, Shop], kind: Literal["csv", "parquet"]

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import contextlib
+import tempfile
 from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from recsys.data import Catalogue, read_purchases
 from recsys.errors import DataError
@@ -189,6 +193,8 @@ BAD_FILES = [
     (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "binary"),
     (f"{HEAD}{PRIVATE},t1,1\n".encode("utf-16"), "UTF-16"),
     (f"{HEAD}{PRIVATE}-h\xe4ns,t1,1\n".encode("latin-1"), "UTF-8"),
+    (f"{HEAD}{PRIVATE},t1,1\nh\xe4ns\n".encode("latin-1"), "UTF-8"),
+    (f"{HEAD}{PRIVATE},t1,1\nh\xc3".encode("latin-1"), "UTF-8"),
     ("sh\xf6pper_id,item_id,timestamp\n".encode("latin-1"), "UTF-8"),
     (b"PAR1 but no Parquet", "damaged"),
 ]
@@ -238,3 +244,22 @@ def test_only_the_first_hundred_problems_are_kept(tmp_path: Path, catalogue: Cat
     assert len(report.problems) == 100
     assert report.counts == {"item_id not in the catalogue": 250}
     assert "250 × item_id not in the catalogue" in report.summary()
+
+
+GOOD = f"shopper_id,item_id,timestamp,split\n{PRIVATE},t1,2024-01-01,train\nb,t2,5,test\n".encode()
+CATALOGUE = Catalogue(pd.DataFrame({"item_id": ["t1", "t2"], "title": ["A", "B"]}))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.integers(0, len(GOOD)), st.integers(0, 6), st.binary(max_size=6)), max_size=5
+    )
+)
+def test_damaged_bytes_are_read_or_refused(cuts: list[tuple[int, int, bytes]]) -> None:
+    content = GOOD
+    for place, length, piece in cuts:
+        content = content[:place] + piece + content[place + length :]
+    with tempfile.TemporaryDirectory() as folder, contextlib.suppress(DataError):
+        bought, report = read_purchases(write(Path(folder), content), CATALOGUE)
+        assert bought.interactions.n_purchases == report.rows_kept <= report.rows_read
