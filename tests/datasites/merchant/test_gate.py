@@ -79,7 +79,7 @@ def test_a_plans_own_arrays_declare_too(tmp_path: Path) -> None:
     (tmp_path / "release.json").write_text('{"events": ["whatever"]}')
     assert read_release(tmp_path, [PlanArray("x", (2,), "float64")]).events == ()
     (tmp_path / "release.json").write_text('{"events": [], "extra": "x"}')
-    with pytest.raises(GateError, match="undeclared: 'extra'"):
+    with pytest.raises(GateError, match="undeclared: some"):
         check(tmp_path, [PlanArray("x", (2,), "float64")])
 
 
@@ -95,19 +95,19 @@ def test_arrays_are_encoded_afresh(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "what"),
     [
-        ({"extra": np.ones(1)}, "missing: none; undeclared: 'extra'"),
+        ({"extra": np.ones(1)}, "missing: none; undeclared: some"),
         ({"item_counts": None}, "missing: item_counts; undeclared: none"),
         (
             {"item_embeddings": np.ones((2, 3), np.float32)},
-            r"item_embeddings of shape \(3, 2\), found '\(2, 3\)'",
+            r"item_embeddings of shape \(3, 2\), found another shape",
         ),
         (
             {"item_embeddings": np.ones((4, 2), np.float32)},
-            "Expected 48 bytes of arrays, found 56",
+            "Expected 48 bytes of arrays, found more",
         ),
         (
             {"item_counts": np.ones(3)},
-            r"item_counts as int64 \(I64\), found 'F64'",
+            r"item_counts as int64 \(I64\), found float64",
         ),
         (
             {"item_embeddings": np.full((3, 2), np.nan, np.float32)},
@@ -126,7 +126,7 @@ def test_other_arrays_are_refused(tmp_path: Path, changes: dict[str, Any], what:
 
 
 def test_free_text_in_the_header_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(GateError, match="undeclared: '__metadata__'"):
+    with pytest.raises(GateError, match="undeclared: some"):
         check(write(tmp_path, save(arrays(), {"note": "anna bought a train"})), PLAN)
 
 
@@ -183,9 +183,9 @@ def test_arrays_that_share_bytes_are_refused(tmp_path: Path) -> None:
         (b'{"events": [], "events": []}', "each key once"),
         (b'{"events": [], "numbers": {"round": NaN}}', "finite numbers"),
         (b" " * 70_000, "Expected at most 65536 bytes in release.json"),
-        (facts(note="x"), "undeclared: 'note'"),
+        (facts(note="x"), "undeclared: some"),
         (b'{"events": []}', "missing: numbers"),
-        (facts(events=[]), "Expected 1 privacy events, found 0"),
+        (facts(events=[]), "Expected 1 privacy events, found another number"),
         (facts(events={}), "Expected 1 privacy events, found no list"),
         (facts(events=[EVENT | {"sigma": 2.4}]), "event 1 to be as approved"),
         (facts(events=[EVENT | {"sigma": "2.5"}]), "event 1 to be as approved"),
@@ -195,7 +195,7 @@ def test_arrays_that_share_bytes_are_refused(tmp_path: Path) -> None:
         (facts(events=["x"]), "event 1 to be as approved"),
         (facts(numbers=[]), "`numbers` to be a JSON object"),
         (facts(numbers={"round": 3}), "missing: hr"),
-        (facts(numbers={"round": 3, "hr": 0.1, "x": 1}), "undeclared: 'x'"),
+        (facts(numbers={"round": 3, "hr": 0.1, "x": 1}), "undeclared: some"),
         (facts(numbers={"round": 3.5, "hr": 0.1}), "round to be a whole number"),
         (facts(numbers={"round": True, "hr": 0.1}), "round to be a whole number"),
         (facts(numbers={"round": 11, "hr": 0.1}), "round between 0 and 10"),
@@ -215,20 +215,45 @@ def test_the_last_digits_of_an_event_may_differ_but_do_not_pass(tmp_path: Path) 
     assert release.events[0]["sigma"] == 2.5
 
 
-def test_refusals_never_show_a_value(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("tensors", "told"),
+    [
+        (save({**arrays(), "x777": np.ones(1)}), facts()),
+        (save(arrays() | {"item_counts": np.ones(777, np.int64)}), facts()),
+        (packed({"item_counts": [], "item_embeddings": {"777": 777}}, b"\x00" * 48), facts()),
+        (
+            packed(
+                {
+                    "item_embeddings": {"dtype": "777", "shape": [777], "data_offsets": [0, 777]},
+                    "item_counts": [],
+                },
+                b"\x00" * 48,
+            ),
+            facts(),
+        ),
+        (save(arrays()), facts(numbers={"round": 777, "hr": 0.1})),
+        (save(arrays()), facts(numbers={"round": 3, "hr": 777})),
+        (save(arrays()), facts(x777=1)),
+        (save(arrays()), facts(events=[EVENT] * 777)),
+        (save(arrays()), facts(events=[EVENT | {"sigma": 777.0}])),
+    ],
+)
+def test_refusals_show_nothing_that_the_code_chose(
+    tmp_path: Path, tensors: bytes, told: bytes
+) -> None:
     with pytest.raises(GateError) as refusal:
-        check(write(tmp_path, told=facts(numbers={"round": 777, "hr": 0.1})), PLAN)
+        check(write(tmp_path, tensors, told), PLAN)
     assert "777" not in str(refusal.value)
 
 
 def test_anything_else_in_the_folder_is_refused(tmp_path: Path) -> None:
     write(tmp_path)
     (tmp_path / "more.txt").write_text("x")
-    with pytest.raises(GateError, match=r"found 1 more: 'more\.txt'"):
+    with pytest.raises(GateError, match="found other files too"):
         check(tmp_path, PLAN)
     (tmp_path / "more.txt").unlink()
     (tmp_path / "sub").mkdir()
-    with pytest.raises(GateError, match="found 1 more: 'sub'"):
+    with pytest.raises(GateError, match="found other files too"):
         check(tmp_path, PLAN)
     with pytest.raises(GateError, match="a folder of outputs, found none"):
         check(tmp_path / "none", PLAN)
