@@ -1,0 +1,142 @@
+"""Charts of a report; colours come from the page's theme, so light and dark both work."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import altair as alt
+import pandas as pd
+
+__all__ = ["cost_chart", "merchants_chart", "models_chart", "privacy_chart"]
+
+ALONE, TOGETHER = "alone", "together"
+ALONE_COLOUR, TOGETHER_COLOUR, QUIET = "#8d99ae", "#e4572e", "#4c9f70"
+ROW = 26
+AXIS = 64
+"""Pixels that a chart's axis, its title and a legend take of the height given."""
+
+
+def models_chart(rows: pd.DataFrame, label: str) -> Any:
+    """One bar per model with its interval; `together` stands out."""
+    order = list(rows["title"])
+    base = alt.Chart(rows).encode(y=alt.Y("title:N", sort=order, title=None, axis=_names()))
+    bars = base.mark_bar(cornerRadiusEnd=5, height=ROW - 8).encode(
+        x=alt.X("value:Q", title=label, scale=alt.Scale(zero=True)),
+        color=alt.Color(
+            "model:N",
+            scale=alt.Scale(
+                domain=list(rows["model"]),
+                range=[
+                    TOGETHER_COLOUR if model == "federated" else ALONE_COLOUR
+                    for model in rows["model"]
+                ],
+            ),
+            legend=None,
+        ),
+        tooltip=[
+            alt.Tooltip("title:N", title="model"),
+            alt.Tooltip("value:Q", title=label, format=".4f"),
+            alt.Tooltip("low:Q", title="from", format=".4f"),
+            alt.Tooltip("high:Q", title="to", format=".4f"),
+        ],
+    )
+    height = (ROW + 4) * len(rows) + AXIS
+    known = rows.dropna(subset=["low", "high"])
+    if known.empty:
+        return bars.properties(height=height)
+    whiskers = (
+        alt.Chart(known)
+        .mark_rule(strokeWidth=2, color="#f2b134")
+        .encode(y=alt.Y("title:N", sort=order), x="low:Q", x2="high:Q")
+    )
+    return (bars + whiskers).properties(height=height)
+
+
+def merchants_chart(table: pd.DataFrame, label: str) -> Any:
+    """One line per merchant from alone to together, the greatest gain first.
+
+    Args:
+        table: columns merchant, alone, federated.
+        label: the metric as people read it.
+    """
+    table = table.assign(gain=table["federated"] - table["alone"]).sort_values(
+        "gain", ascending=False
+    )
+    order = list(table["merchant"])
+    axis = alt.Y("merchant:N", sort=order, title=None, axis=_names())
+    # Gain and loss are told apart by colour and by the direction of the line.
+    lines = (
+        alt.Chart(table)
+        .mark_rule(strokeWidth=3, opacity=0.55)
+        .encode(
+            y=axis,
+            x=alt.X("alone:Q", title=label, scale=alt.Scale(zero=False)),
+            x2="federated:Q",
+            color=alt.condition("datum.gain >= 0", alt.value(QUIET), alt.value("#d00000")),
+        )
+    )
+    long = table.rename(columns={"federated": TOGETHER}).melt(
+        ["merchant", "gain"], [ALONE, TOGETHER], "how", "value"
+    )
+    points = (
+        alt.Chart(long)
+        .mark_circle(size=110, opacity=1)
+        .encode(
+            y=axis,
+            x="value:Q",
+            color=alt.Color(
+                "how:N",
+                scale=alt.Scale(domain=[ALONE, TOGETHER], range=[ALONE_COLOUR, TOGETHER_COLOUR]),
+                title=None,
+                legend=alt.Legend(orient="top"),
+            ),
+            tooltip=[
+                "merchant:N",
+                alt.Tooltip("how:N", title="recommended"),
+                alt.Tooltip("value:Q", title=label, format=".4f"),
+                alt.Tooltip("gain:Q", title="gain", format="+.4f"),
+            ],
+        )
+    )
+    return (lines + points).properties(height=ROW * len(table) + AXIS + 30)
+
+
+def privacy_chart(table: pd.DataFrame) -> Any:
+    """Epsilon that each merchant's shoppers paid."""
+    return (
+        alt.Chart(table)
+        .mark_bar(cornerRadiusEnd=5, height=ROW - 10, color=QUIET)
+        .encode(
+            y=alt.Y("merchant:N", sort="-x", title=None, axis=_names()),
+            x=alt.X("epsilon:Q", title="epsilon", scale=alt.Scale(zero=True)),
+            tooltip=[
+                "merchant:N",
+                alt.Tooltip("epsilon:Q", format=".3f"),
+                alt.Tooltip("delta:Q", format=".0e"),
+                alt.Tooltip("events:Q", title="releases"),
+            ],
+        )
+        .properties(height=ROW * len(table) + AXIS)
+    )
+
+
+def cost_chart(table: pd.DataFrame) -> Any:
+    """Seconds of each phase, in the order in which they ran."""
+    return (
+        alt.Chart(table)
+        .mark_bar(cornerRadiusEnd=5, height=ROW - 10, color="#3d7ea6")
+        .encode(
+            y=alt.Y("phase:N", sort=list(table["phase"]), title=None, axis=_names()),
+            x=alt.X("seconds:Q", title="seconds"),
+            tooltip=[
+                "phase:N",
+                alt.Tooltip("seconds:Q", format=",.1f"),
+                alt.Tooltip("peak_mb:Q", title="peak memory, MB", format=",.0f"),
+            ],
+        )
+        .properties(height=ROW * len(table) + AXIS)
+    )
+
+
+def _names() -> Any:
+    return alt.Axis(labelLimit=260, labelFontSize=13, labelOverlap=False, ticks=False, domain=False)

@@ -1,0 +1,1 @@
+"""One module per page, and the larger parts of the merchant console."""

@@ -1,0 +1,42 @@
+"""The privacy budget as a gauge: spent, promised, left."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from datasites.merchant.ledger import Ledger
+from recsys.privacy import mu_of
+
+__all__ = ["gauge", "show_budget"]
+
+
+def show_budget(ledger: Ledger) -> None:
+    """The gauge and its figures. mu^2 is what adds up, so that is what the bar's lengths are."""
+    budget, spent, promised = ledger.budget, ledger.spent(), ledger.promised()
+    left = ledger.available()
+    whole = mu_of(budget.epsilon, budget.delta) ** 2
+    st.html(
+        gauge(
+            ("spent", spent.mu**2 / whole, spent.epsilon),
+            ("promised", promised.mu**2 / whole, promised.epsilon),
+            ("left", left.mu**2 / whole, left.epsilon),
+        )
+    )
+    st.caption(
+        f"Privacy budget of every shopper here, for good: ε {budget.epsilon:g} at "
+        f"δ {budget.delta:g}. Lengths show shares of the budget; the epsilons of parts add up to "
+        "more than the whole, because several small releases together tell less than their sum."
+    )
+
+
+def gauge(*parts: tuple[str, float, float]) -> str:
+    """A bar of parts (name, share of 1, epsilon) with a key beneath, as HTML."""
+    bars = "".join(
+        f'<i class="tf-{name}" style="width:{max(0.0, min(1.0, share)):.4%}"></i>'
+        for name, share, _ in parts
+    )
+    keys = "".join(
+        f'<span class="tf-key-{name}">{name}: <b>ε {epsilon:.3g}</b> ({share:.0%})</span>'
+        for name, share, epsilon in parts
+    )
+    return f'<div class="tf-gauge">{bars}</div><div class="tf-keys">{keys}</div>'

@@ -1,0 +1,101 @@
+"""The ledger as a table, verified as it is read."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from datasites.merchant.home import MerchantHome
+from datasites.merchant.ledger import Entry, Ledger
+from recsys.errors import ToyFedError
+from recsys.privacy import compose, epsilon_of
+from recsys.privacy.events import event_from_dict
+
+__all__ = ["ledger_table", "show_ledger"]
+
+SHOWN = 500
+DETAIL = 160
+HASH = re.compile(r"[0-9a-f]{64}")
+
+
+def show_ledger(home: MerchantHome, ledger: Ledger) -> None:
+    """Badge, table of the newest entries, export of all."""
+    try:
+        entries = ledger.entries()
+    except ToyFedError as error:
+        st.badge("Ledger does not verify", icon=":material/gpp_bad:", color="red")
+        st.error(str(error))
+        return
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.badge(
+            f"Chain of {len(entries):,} entries verified", icon=":material/verified:", color="green"
+        )
+        with_notes = st.toggle(
+            "Notes too",
+            value=True,
+            key="ledger-notes",
+            persist_state="session",
+            help="Notes book nothing; they tell what happened.",
+        )
+        st.download_button(
+            "Export",
+            "".join(json.dumps(vars(entry), sort_keys=True) + "\n" for entry in entries),
+            file_name="ledger.jsonl",
+            mime="application/jsonl",
+            icon=":material/download:",
+            on_click="ignore",
+        )
+    shown = [entry for entry in entries if with_notes or not entry.note]
+    st.dataframe(
+        ledger_table(shown[-SHOWN:], ledger.budget.delta),
+        hide_index=True,
+        column_config={
+            "#": st.column_config.NumberColumn(width="small"),
+            "cost": st.column_config.NumberColumn("cost (ε)", format="%.3f", width="small"),
+            "detail": st.column_config.TextColumn(width="large"),
+        },
+    )
+    if len(shown) > SHOWN:
+        st.caption(f"The newest {SHOWN} of {len(shown):,}; the export has all.")
+
+
+def ledger_table(entries: list[Entry], delta: float) -> pd.DataFrame:
+    """Entries as people read them, newest first; `cost` is epsilon of that run by itself."""
+    rows = [
+        {
+            "#": entry.seq,
+            "when": entry.at[:19].replace("T", " "),
+            "what": f"{entry.kind} (note)" if entry.note else entry.kind,
+            "study": entry.study,
+            "cost": _cost(entry, delta),
+            "detail": _in_short(entry.body),
+        }
+        for entry in reversed(entries)
+    ]
+    return pd.DataFrame(rows, columns=["#", "when", "what", "study", "cost", "detail"])
+
+
+def _cost(entry: Entry, delta: float) -> float | None:
+    if entry.kind != "reserved" or entry.note:
+        return None
+    events = [event_from_dict(event) for event in entry.body["events"]]
+    return epsilon_of(compose(events), delta)
+
+
+def _in_short(body: dict[str, Any]) -> str:
+    text = ", ".join(
+        f"{key.replace('_', ' ')} {_plain(value)}"
+        for key, value in body.items()
+        if isinstance(value, str | int | float)
+    )
+    return text if len(text) <= DETAIL else text[: DETAIL - 1] + "…"
+
+
+def _plain(value: str | int | float) -> str:
+    """Hashes in short; the export has them in full."""
+    text = str(value)
+    return f"{text[:10]}…" if HASH.fullmatch(text) else text

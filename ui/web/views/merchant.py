@@ -1,0 +1,97 @@
+"""The merchant console: service, budget, requests to decide, what joining brought, the ledger."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from datasites.errors import LedgerError
+from datasites.merchant.home import MerchantHome
+from datasites.merchant.ledger import Ledger
+from recsys.errors import ToyFedError
+from ui.web.choice import choose_merchant
+from ui.web.manifest import Manifest, current_manifest
+from ui.web.views.budget import show_budget
+from ui.web.views.gains import show_gains
+from ui.web.views.ledger import show_ledger
+from ui.web.views.request import show_request
+from ui.web.views.service import show_service
+
+__all__ = ["page"]
+
+
+def page() -> None:
+    """Render the page."""
+    manifest = current_manifest()
+    home = choose_merchant(manifest, "Merchant")
+    if home is None:
+        return
+    st.title(home.settings.name, anchor=False)
+    _where_it_runs(manifest)
+    told = st.session_state.pop("told", None)
+    if told:
+        st.toast(told, icon=":material/check_circle:")
+    try:
+        ledger = Ledger.open(home.ledger_path)
+    except LedgerError as error:
+        st.badge("Ledger does not verify", icon=":material/gpp_bad:", color="red")
+        st.error(
+            f"{error}\n\nNothing runs and nothing can be approved until this is settled.",
+            icon=":material/error:",
+        )
+        return
+    _live(home, ledger)
+    asked, gains, book = st.tabs(
+        [
+            ":material/inbox: Requests",
+            ":material/trending_up: What joining brought",
+            ":material/menu_book: Ledger",
+        ],
+        key="merchant-tab",
+    )
+    with asked:
+        _requests(home, ledger)
+    with gains:
+        show_gains(home)
+    with book:
+        show_ledger(home, ledger)
+
+
+def _where_it_runs(manifest: Manifest) -> None:
+    if manifest.simulation:
+        st.caption(
+            ":material/science: A simulation: all merchants live on this one machine, so that you "
+            "can see each of them. In earnest each merchant sees its own page, on its own machine."
+        )
+    else:
+        st.caption(
+            ":material/lock: This page runs on your machine and shows what only you may see."
+        )
+
+
+@st.fragment(run_every=5)
+def _live(home: MerchantHome, ledger: Ledger) -> None:
+    """Service and budget, looked at again every few seconds: a study may be running."""
+    try:
+        show_service(home, ledger)
+        show_budget(ledger)
+    except ToyFedError as error:
+        st.error(str(error))
+
+
+def _requests(home: MerchantHome, ledger: Ledger) -> None:
+    from datasites.merchant import desk
+
+    st.button("Look again", icon=":material/refresh:", key="refresh")
+    try:
+        found = desk.requests(home, ledger)
+    except ToyFedError as error:
+        st.error(str(error))
+        return
+    if not found:
+        st.info(
+            "**No requests yet.** When a data scientist asks to learn from this shop, the request "
+            "waits here with its code, what it would release and what it would cost. Nothing runs "
+            "before you approve it."
+        )
+    for request in found:
+        show_request(home, ledger, request)

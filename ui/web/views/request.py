@@ -1,0 +1,260 @@
+"""One code request: what it is, what it would release and cost, its code, and the decision."""
+
+from __future__ import annotations
+
+import getpass
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import streamlit as st
+
+from datasites.merchant.home import MerchantHome
+from datasites.merchant.ledger import Ledger
+from recsys.errors import ToyFedError
+
+if TYPE_CHECKING:
+    from datasites.merchant.desk import Request, Review
+
+__all__ = ["release_table", "show_request"]
+
+COLOURS: dict[str, Any] = {
+    "pending": "orange",
+    "approved": "green",
+    "rejected": "red",
+    "revoked": "red",
+    "expired": "gray",
+}
+LANGUAGES = {".py": "python", ".toml": "toml", ".json": "json", ".md": "markdown"}
+
+
+def show_request(home: MerchantHome, ledger: Ledger, request: Request) -> None:
+    """A card that is open while the request waits for a decision."""
+    from datasites.merchant import desk
+
+    title = f"**{request.study}** from `{request.sender}` · {request.status}"
+    with st.expander(title, expanded=request.status == "pending", icon=":material/description:"):
+        try:
+            review = desk.review(home, ledger, request.study)
+        except ToyFedError as error:
+            st.error(str(error))
+            return
+        _head(review)
+        _decision(home, ledger, review)
+        released, code, difference, findings, settings = st.tabs(
+            [
+                "What would leave",
+                "Code",
+                "Difference",
+                f"Findings ({len(review.findings)})",
+                "Settings",
+            ],
+            key=f"tabs-{request.study}",
+        )
+        with released:
+            _released(request)
+        with code:
+            _code(request)
+        with difference:
+            _difference(review)
+        with findings:
+            _findings(review)
+        with settings:
+            st.json(request.proposal.settings)
+            st.caption(f"code sha256 `{request.code_sha256}`")
+            st.caption(f"proposal sha256 `{request.proposal.sha256}`")
+
+
+def _head(review: Review) -> None:
+    request = review.request
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.badge(request.status, color=COLOURS.get(request.status, "gray"))
+        if review.shipped:
+            st.badge(
+                "Byte-identical to a recipe of this release",
+                color="green",
+                icon=":material/verified:",
+            )
+        else:
+            st.badge(
+                "Not a recipe of this release: read the code",
+                color="orange",
+                icon=":material/warning:",
+            )
+        if review.findings:
+            st.badge(f"{len(review.findings)} findings", color="orange", icon=":material/search:")
+    st.caption(
+        f"Received {request.received_at[:16].replace('T', ' ')} · recipe "
+        f"{request.proposal.recipe} · {request.status_text}"
+    )
+    if request.status == "pending":
+        cost, held, after = st.columns(3)
+        cost.metric("Costs", f"ε {review.cost_epsilon:.3g}", border=True)
+        held.metric("Spent or promised already", f"ε {review.spent_epsilon:.3g}", border=True)
+        after.metric(
+            "Together",
+            f"ε {review.after_epsilon:.3g} of {review.budget.epsilon:g}",
+            border=True,
+            help=f"At delta {review.budget.delta:g}. Epsilons of parts add up to more than the "
+            "whole: several small releases together tell less than their sum.",
+        )
+    for problem in review.problems:
+        st.warning(f"Cannot be approved: {problem}", icon=":material/block:")
+
+
+def _released(request: Request) -> None:
+    st.write(
+        f"{len(request.proposal.phases)} runs. Each releases only these arrays, noised before they "
+        "leave the sandbox; anything else is stopped at the gate."
+    )
+    st.dataframe(release_table(request), hide_index=True)
+
+
+def release_table(request: Request) -> pd.DataFrame:
+    """Each phase: the arrays that it releases, its noise and its share of the study's cost."""
+    whole = sum(event.mu**2 for event in request.proposal.events())
+    rows = []
+    for phase in request.proposal.phases:
+        events = phase.privacy_events()
+        arrays = [
+            f"{one.name} [{' × '.join(f'{n:,}' for n in one.shape)}]" for one in phase.outputs
+        ]
+        share = sum(event.mu**2 for event in events) / whole if whole else 0.0
+        rows.append(
+            {
+                "run": phase.name,
+                "releases": ", ".join(arrays),
+                "noise (sigma)": ", ".join(f"{event.sigma:.4g}" for event in events),
+                "one shopper changes it by at most": ", ".join(
+                    f"{event.sensitivity:.4g}" for event in events
+                ),
+                "share of the cost": f"{share:.0%}",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _code(request: Request) -> None:
+    from datasites.merchant.code import read_code
+
+    try:
+        files = read_code(request.code)
+    except ToyFedError as error:
+        st.error(str(error))
+        return
+    name = st.selectbox("File", list(files), key=f"file-{request.study}")
+    suffix = name[name.rfind(".") :]
+    st.code(files[name].decode(), language=LANGUAGES.get(suffix), line_numbers=True, height=460)
+
+
+def _difference(review: Review) -> None:
+    if review.shipped:
+        st.success("None: every byte is that of the recipe in your own installation.")
+    elif review.difference:
+        st.code(review.difference, language="diff", height=460)
+    else:
+        st.info("There is no recipe of that name here to compare with. Read the code itself.")
+
+
+def _findings(review: Review) -> None:
+    if not review.findings:
+        st.success("The scan found nothing that reaches outside the sandbox.")
+        return
+    st.caption("Hints, not proof: the sandbox stops what the scan only suspects.")
+    rows = [
+        {
+            "attention": finding.severity.name.lower(),
+            "where": f"{finding.file}:{finding.line}",
+            "what": finding.what,
+            "why it matters": finding.why,
+        }
+        for finding in review.findings
+    ]
+    st.dataframe(pd.DataFrame(rows), hide_index=True)
+
+
+def _decision(home: MerchantHome, ledger: Ledger, review: Review) -> None:
+    study = review.request.study
+    with st.container(horizontal=True):
+        if review.request.status == "pending":
+            if st.button(
+                "Approve …",
+                type="primary",
+                icon=":material/check:",
+                key=f"approve-{study}",
+                disabled=bool(review.problems),
+            ):
+                _ask_approve(home, ledger, review)
+            if st.button("Reject …", icon=":material/close:", key=f"reject-{study}"):
+                _ask_reject(home, ledger, study)
+        elif review.request.status == "approved" and st.button(
+            "Revoke …", icon=":material/undo:", key=f"revoke-{study}"
+        ):
+            _ask_revoke(home, ledger, study)
+
+
+@st.dialog("Approve this study?")
+def _ask_approve(home: MerchantHome, ledger: Ledger, review: Review) -> None:
+    from datasites.merchant import desk
+
+    request = review.request
+    st.write(
+        f"**{request.study}** may then run {len(request.proposal.phases)} times on your purchases, "
+        f"with exactly this code and these settings. ε {review.cost_epsilon:.3g} of your budget is "
+        "promised to it."
+    )
+    days = st.number_input("The approval stands for (days)", 1, 365, desk.APPROVAL_DAYS)
+    has_read = review.shipped or st.checkbox(
+        "I have read the code. It is not a recipe of this release, so its cost is its author's "
+        "word.",
+        key="has-read",
+    )
+    if st.button("Approve", type="primary", key="approve-now", disabled=not has_read):
+        try:
+            given = desk.approve(
+                home,
+                ledger,
+                request.study,
+                by=getpass.getuser(),
+                days=int(days),
+                read_foreign_code=has_read,
+            )
+        except ToyFedError as error:
+            st.error(str(error))
+            return
+        _tell(f"Approved {request.study} until {given.expires[:10]}.")
+
+
+@st.dialog("Reject this study?")
+def _ask_reject(home: MerchantHome, ledger: Ledger, study: str) -> None:
+    from datasites.merchant import desk
+
+    reason = st.text_input("Reason, sent to the data scientist", key="reason", max_chars=200)
+    if st.button("Reject", type="primary", key="reject-now"):
+        try:
+            desk.reject(
+                home, ledger, study, reason=reason or "no reason given", by=getpass.getuser()
+            )
+        except ToyFedError as error:
+            st.error(str(error))
+            return
+        _tell(f"Rejected {study}.")
+
+
+@st.dialog("Revoke this approval?")
+def _ask_revoke(home: MerchantHome, ledger: Ledger, study: str) -> None:
+    from datasites.merchant import desk
+
+    st.write("Nothing more of it runs. What it has released already stays spent.")
+    if st.button("Revoke", type="primary", key="revoke-now"):
+        try:
+            desk.revoke(home, ledger, study, by=getpass.getuser())
+        except ToyFedError as error:
+            st.error(str(error))
+            return
+        _tell(f"Revoked {study}.")
+
+
+def _tell(text: str) -> None:
+    """Close the dialog and show `text` once on the page beneath."""
+    st.session_state["told"] = text
+    st.rerun()

@@ -1,0 +1,101 @@
+"""Who is shopping: one of the shop's shoppers by position, or somebody who picks a few toys."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from recsys.data import Catalogue
+
+if TYPE_CHECKING:
+    from datasites.merchant.serving import ServedShop
+
+__all__ = ["Shopper", "choose_shopper", "matching"]
+
+LISTED = 3000
+"""Toys that one select box lists; larger catalogues are searched first."""
+OF_THE_SHOP, BY_TASTE = "A shopper of this shop", "Toys that you like"
+
+
+@dataclass(frozen=True)
+class Shopper:
+    """Whom to recommend to. Privacy: `history` stays at the merchant; `label` holds no id."""
+
+    label: str
+    history: list[int]
+    when_empty: str
+
+
+def choose_shopper(shop: ServedShop) -> Shopper:
+    """Widgets that choose a shopper; neither URL nor log ever holds a shopper's id."""
+    options = [OF_THE_SHOP, BY_TASTE] if shop.shopper_ids else [BY_TASTE]
+    who = st.radio("Who is shopping?", options, key="shop-who", persist_state="session")
+    if who == OF_THE_SHOP:
+        return _of_the_shop(shop)
+    return _by_taste(shop.catalogue)
+
+
+def _of_the_shop(shop: ServedShop) -> Shopper:
+    count = len(shop.shopper_ids)
+    key = f"shopper-{shop.name}"
+    # Purchases may have been replaced by fewer since the number was chosen.
+    st.session_state[key] = min(st.session_state.get(key, 1), count)
+    number = st.number_input(
+        f"Shopper (1 to {count:,})", 1, count, key=key, persist_state="session"
+    )
+    st.button(
+        "Somebody else", icon=":material/casino:", on_click=_draw, args=(key, count), key="draw"
+    )
+    history = shop.history(shop.shopper_ids[number - 1])
+    bought = f"bought {len(history)} toy{'' if len(history) == 1 else 's'}"
+    return Shopper(
+        label=f"Shopper {number}" + (f" · {bought}" if history else " · new here"),
+        history=history,
+        when_empty="A new shopper: nothing bought yet, so these are toys that many families "
+        "choose. With the first purchase they become personal.",
+    )
+
+
+def _draw(key: str, count: int) -> None:
+    st.session_state[key] = secrets.randbelow(count) + 1
+
+
+def _by_taste(catalogue: Catalogue) -> Shopper:
+    titles = catalogue.frame["title"]
+    options = list(range(catalogue.n_items))
+    kept = [item for item in st.session_state.get("liked", []) if item < catalogue.n_items]
+    if catalogue.n_items > LISTED:
+        words = st.text_input(
+            "Search toys",
+            placeholder="such as: wooden train",
+            key="liked-words",
+            persist_state="session",
+        )
+        hits = matching(catalogue, words)[:LISTED]
+        options = list(dict.fromkeys(kept + hits))
+    st.session_state["liked"] = kept
+    liked = st.multiselect(
+        "Toys that you like",
+        options,
+        format_func=lambda item: titles.iloc[item],
+        max_selections=20,
+        placeholder="Pick a few",
+        key="liked",
+        persist_state="session",
+    )
+    return Shopper(
+        label="Toys that you like" if liked else "A new face",
+        history=list(liked),
+        when_empty="Pick a few toys that you like in the sidebar. Until then these are toys that "
+        "many families choose.",
+    )
+
+
+def matching(catalogue: Catalogue, words: str) -> list[int]:
+    """Catalogue indices of toys whose title, category and brand together hold every word."""
+    text = [text.lower() for text in catalogue.text()]
+    wanted = words.lower().split()
+    return [item for item, one in enumerate(text) if all(word in one for word in wanted)]
