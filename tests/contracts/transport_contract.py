@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from syft.sync.peers.peer_store import PeerStore
 from syft.sync.version.version_info import VersionInfo
 
 from datasites.errors import TransportError
@@ -193,5 +194,9 @@ class TransportContract:
         assert shop.read_ack(DS) == 0.0
 
     def test_a_key_made_for_another_is_not_shown(self, shop, ds):
-        ds.write_encryption_bundle(SHOP, json.dumps({"public_encryption_bundle": {"id": "x"}}))
-        assert shop.read_peer_encryption_bundle(DS) is None
+        for made_for, shown in ((DS, True), ("other@example.org", False)):
+            keys = PeerStore(email=made_for, use_encryption=True)
+            keys.generate_keys()
+            bundle = {"public_encryption_bundle": keys.get_public_bundle()}
+            ds.write_encryption_bundle(SHOP, json.dumps(bundle))
+            assert (shop.read_peer_encryption_bundle(DS) is not None) == shown

@@ -5,11 +5,13 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from datasites.errors import TransportError
+from datasites.syftbox import shelf
 from datasites.syftbox.store import ObjectStore
 
 
@@ -143,6 +145,18 @@ def test_an_unreachable_share_loses_nothing(pair, monkeypatch):
     assert (reply.status, reply.message, reply.files) == ("done", "first", {"a.bin": b"1"})
     pair.scientist.submit(pair.shop, "job-2", pair.code, {"n": 2})
     assert pair.merchant.sync().new_jobs == 1
+
+
+def test_a_clock_set_back_hides_no_reply(pair, monkeypatch):
+    for n in range(2):
+        pair.scientist.submit(pair.shop, f"job-{n}", pair.code, {"n": n})
+    pair.merchant.sync()
+    pair.merchant.reply("job-0", "done", "first", {})
+    pair.scientist.sync()
+    monkeypatch.setattr(shelf, "time", SimpleNamespace(time=lambda: 1000.0))
+    pair.merchant.reply("job-1", "done", "second", {})
+    pair.scientist.sync()
+    assert pair.scientist.reply(pair.shop, "job-1").message == "second"
 
 
 def test_jobs_and_replies_survive_a_restart(pair):

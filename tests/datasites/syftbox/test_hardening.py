@@ -57,6 +57,18 @@ def test_a_forged_sender_is_quarantined_and_the_others_are_served(pair):
     assert pair.merchant.sync().quarantined == []
 
 
+def test_a_peer_cannot_use_another_peers_inbox(pair):
+    mallory = pair.another_scientist("mallory@example.org")
+    push(mallory, pair.shop, pair.ds, job_paths(pair.ds, "forged"))
+    inbox = pair.share / pair.shop / "inbox"
+    (message,) = (inbox / "mallory@example.org").glob("msgv2_*")
+    message.rename(inbox / pair.ds / message.name)
+    ((sender, reason),) = pair.merchant.sync().quarantined
+    assert sender == pair.ds
+    assert "signed with its sender's pinned key" in reason
+    assert pair.merchant.submissions() == []
+
+
 @pytest.mark.parametrize(
     "path",
     [
@@ -212,6 +224,15 @@ def test_a_merchants_changed_key_is_refused(pair):
         pair.scientist.publish_state("state", {"a": b"1"}, [pair.shop])
     assert "not the one pinned" in pair.scientist.sync().quarantined[0][1]
     assert [p.state for p in pair.scientist.peers()] == ["key_changed"]
+    with pytest.raises(PeerError, match="not the one pinned"):
+        pair.scientist.request_peer(pair.shop)
+
+    pair.scientist.revoke_peer(pair.shop)
+    assert [p.state for p in pair.scientist.peers()] == ["revoked"]
+    pair.scientist.request_peer(pair.shop, thief.own_fingerprint)
+    pair.scientist.sync()
+    pair.scientist.submit(pair.shop, "job-1", pair.code, {})
+    assert thief.sync().new_jobs == 1
 
 
 def test_a_compared_fingerprint_decides_before_the_first_key(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 
 import pytest
@@ -41,3 +42,14 @@ def test_a_share_that_refuses_is_explained_without_its_address(tmp_path):
     with pytest.raises(TransportError, match="could not write") as raised:
         store.put("a@b.org/x", b"")
     assert str(tmp_path) not in str(raised.value)
+
+
+def test_links_and_pipes_on_a_shared_disk_are_not_followed(tmp_path):
+    store = ObjectStore(str(tmp_path / "share"))
+    store.put("a@b.org/x/plain", b"1")
+    (tmp_path / "secret").write_bytes(b"secret")
+    (tmp_path / "share/a@b.org/x/link").symlink_to(tmp_path / "secret")
+    os.mkfifo(tmp_path / "share/a@b.org/x/pipe")
+    assert store.files("a@b.org/x") == [("plain", 1)]
+    assert store.get("a@b.org/x/link", 100) is None
+    assert store.get("a@b.org/x/pipe", 100) is None
