@@ -126,6 +126,8 @@ class MerchantLink:
         Privacy: sends what it is given, encrypted to the job's sender; what that may be is
         decided by the release gate before.
         """
+        # A second peer's use of a name is told apart by '~' and a mark.
+        check_job_name(job.replace("~", "-"))
         if status not in REPLY_STATUSES:
             raise ReviewError(f"expected one of {REPLY_STATUSES}, found {status!r}")
         size = sum(map(len, files.values()))

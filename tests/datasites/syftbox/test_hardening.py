@@ -349,8 +349,9 @@ def test_links_check_what_they_are_given(pair):
         pair.scientist.submit(pair.shop, "job-1", pair.code, {"n": float("nan")})
     with pytest.raises(PeerError):
         pair.scientist.submit("other@example.org", "job-1", pair.code, {})
-    with pytest.raises(ReviewError):
-        pair.merchant.reply("unknown", "done", "", {})
+    for job in ("unknown", "../../keys/peers", "a~/../b"):
+        with pytest.raises(ReviewError):
+            pair.merchant.reply(job, "done", "", {})
     pair.scientist.submit(pair.shop, "job-1", pair.code, {})
     pair.merchant.sync()
     for status, files in (("perhaps", {}), ("done", {"../x": b""}), ("done", {"reply.json": b""})):
