@@ -98,7 +98,7 @@ def merchants_chart(table: pd.DataFrame, label: str) -> Any:
             ],
         )
     )
-    return (lines + points).properties(height=ROW * len(table) + AXIS + 30)
+    return (lines + points).properties(height=ROW * len(table) + AXIS + 50)
 
 
 def privacy_chart(table: pd.DataFrame) -> Any:

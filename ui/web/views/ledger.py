@@ -55,7 +55,6 @@ def show_ledger(home: MerchantHome, ledger: Ledger) -> None:
         hide_index=True,
         column_config={
             "#": st.column_config.NumberColumn(width="small"),
-            "cost": st.column_config.NumberColumn("cost (ε)", format="%.3f", width="small"),
             "detail": st.column_config.TextColumn(width="large"),
         },
     )
@@ -79,11 +78,11 @@ def ledger_table(entries: list[Entry], delta: float) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["#", "when", "what", "study", "cost", "detail"])
 
 
-def _cost(entry: Entry, delta: float) -> float | None:
+def _cost(entry: Entry, delta: float) -> str:
     if entry.kind != "reserved" or entry.note:
-        return None
+        return ""
     events = [event_from_dict(event) for event in entry.body["events"]]
-    return epsilon_of(compose(events), delta)
+    return f"ε {epsilon_of(compose(events), delta):.3f}"
 
 
 def _in_short(body: dict[str, Any]) -> str:

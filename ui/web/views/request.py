@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -11,6 +10,7 @@ import streamlit as st
 from datasites.merchant.home import MerchantHome
 from datasites.merchant.ledger import Ledger
 from recsys.errors import ToyFedError
+from ui.web.views.decision import show_decision
 
 if TYPE_CHECKING:
     from datasites.merchant.desk import Request, Review
@@ -39,7 +39,7 @@ def show_request(home: MerchantHome, ledger: Ledger, request: Request) -> None:
             st.error(str(error))
             return
         _head(review)
-        _decision(home, ledger, review)
+        show_decision(home, ledger, review)
         released, code, difference, findings, settings = st.tabs(
             [
                 "What would leave",
@@ -81,7 +81,12 @@ def _head(review: Review) -> None:
                 icon=":material/warning:",
             )
         if review.findings:
-            st.badge(f"{len(review.findings)} findings", color="orange", icon=":material/search:")
+            count = len(review.findings)
+            st.badge(
+                f"{count} finding{'' if count == 1 else 's'}",
+                color="orange",
+                icon=":material/search:",
+            )
     st.caption(
         f"Received {request.received_at[:16].replace('T', ' ')} · recipe "
         f"{request.proposal.recipe} · {request.status_text}"
@@ -170,91 +175,3 @@ def _findings(review: Review) -> None:
         for finding in review.findings
     ]
     st.dataframe(pd.DataFrame(rows), hide_index=True)
-
-
-def _decision(home: MerchantHome, ledger: Ledger, review: Review) -> None:
-    study = review.request.study
-    with st.container(horizontal=True):
-        if review.request.status == "pending":
-            if st.button(
-                "Approve …",
-                type="primary",
-                icon=":material/check:",
-                key=f"approve-{study}",
-                disabled=bool(review.problems),
-            ):
-                _ask_approve(home, ledger, review)
-            if st.button("Reject …", icon=":material/close:", key=f"reject-{study}"):
-                _ask_reject(home, ledger, study)
-        elif review.request.status == "approved" and st.button(
-            "Revoke …", icon=":material/undo:", key=f"revoke-{study}"
-        ):
-            _ask_revoke(home, ledger, study)
-
-
-@st.dialog("Approve this study?")
-def _ask_approve(home: MerchantHome, ledger: Ledger, review: Review) -> None:
-    from datasites.merchant import desk
-
-    request = review.request
-    st.write(
-        f"**{request.study}** may then run {len(request.proposal.phases)} times on your purchases, "
-        f"with exactly this code and these settings. ε {review.cost_epsilon:.3g} of your budget is "
-        "promised to it."
-    )
-    days = st.number_input("The approval stands for (days)", 1, 365, desk.APPROVAL_DAYS)
-    has_read = review.shipped or st.checkbox(
-        "I have read the code. It is not a recipe of this release, so its cost is its author's "
-        "word.",
-        key="has-read",
-    )
-    if st.button("Approve", type="primary", key="approve-now", disabled=not has_read):
-        try:
-            given = desk.approve(
-                home,
-                ledger,
-                request.study,
-                by=getpass.getuser(),
-                days=int(days),
-                read_foreign_code=has_read,
-            )
-        except ToyFedError as error:
-            st.error(str(error))
-            return
-        _tell(f"Approved {request.study} until {given.expires[:10]}.")
-
-
-@st.dialog("Reject this study?")
-def _ask_reject(home: MerchantHome, ledger: Ledger, study: str) -> None:
-    from datasites.merchant import desk
-
-    reason = st.text_input("Reason, sent to the data scientist", key="reason", max_chars=200)
-    if st.button("Reject", type="primary", key="reject-now"):
-        try:
-            desk.reject(
-                home, ledger, study, reason=reason or "no reason given", by=getpass.getuser()
-            )
-        except ToyFedError as error:
-            st.error(str(error))
-            return
-        _tell(f"Rejected {study}.")
-
-
-@st.dialog("Revoke this approval?")
-def _ask_revoke(home: MerchantHome, ledger: Ledger, study: str) -> None:
-    from datasites.merchant import desk
-
-    st.write("Nothing more of it runs. What it has released already stays spent.")
-    if st.button("Revoke", type="primary", key="revoke-now"):
-        try:
-            desk.revoke(home, ledger, study, by=getpass.getuser())
-        except ToyFedError as error:
-            st.error(str(error))
-            return
-        _tell(f"Revoked {study}.")
-
-
-def _tell(text: str) -> None:
-    """Close the dialog and show `text` once on the page beneath."""
-    st.session_state["told"] = text
-    st.rerun()

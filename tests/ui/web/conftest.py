@@ -1,0 +1,157 @@
+"""Merchants with real homes, ledgers and requests; pages run by Streamlit's own test runner."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from datasites.merchant import Ledger, MerchantHome, add_data, desk
+from datasites.merchant.store import load_catalogue, load_shop
+from datasites.protocol import Proposal
+from datasites.recipes import recipe_named
+from recsys.data import Marketplace, read_marketplace, synthesize, write_marketplace
+from recsys.privacy import Budget
+from tests.ui.web.market import (
+    BARE,
+    SHOP,
+    STUDY,
+    Filters,
+    HandBuiltShop,
+    Submission,
+    Suggestion,
+    make_home,
+    write_purchases,
+)
+from ui.web.manifest import MANIFEST_VARIABLE, Manifest, write_manifest
+
+
+@pytest.fixture(scope="session")
+def market(tmp_path_factory: pytest.TempPathFactory) -> Marketplace:
+    made = synthesize(None, merchants=2, shoppers=120, toys=60, seed=11)
+    folder = tmp_path_factory.mktemp("market")
+    write_marketplace(folder, made)
+    return read_marketplace(folder)[0]
+
+
+@pytest.fixture(scope="session")
+def _built(tmp_path_factory: pytest.TempPathFactory, market: Marketplace) -> Path:
+    folder = tmp_path_factory.mktemp("homes")
+    home = make_home(folder / "castle", SHOP)
+    add_data(home, *write_purchases(folder, market))
+    make_home(folder / "harbour", BARE)
+    return folder
+
+
+@pytest.fixture
+def homes(tmp_path: Path, _built: Path) -> dict[str, MerchantHome]:
+    """Two merchants: one with purchases, one fresh."""
+    shutil.copytree(_built, tmp_path / "homes")
+    return {
+        SHOP: MerchantHome.open(tmp_path / "homes" / "castle"),
+        BARE: MerchantHome.open(tmp_path / "homes" / "harbour"),
+    }
+
+
+@pytest.fixture
+def manifest(
+    tmp_path: Path, homes: dict[str, MerchantHome], monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """The manifest that the pages read; tests may write it anew."""
+    file = tmp_path / "marketplace.json"
+    roots = tuple(home.root for home in homes.values())
+    write_manifest(file, Manifest(merchants=roots, study=STUDY, simulation=True))
+    monkeypatch.setenv(MANIFEST_VARIABLE, str(file))
+    return file
+
+
+@pytest.fixture
+def ask(tmp_path: Path) -> Callable[..., Proposal]:
+    """Put a request on a merchant's desk as the service would."""
+
+    def make(
+        home: MerchantHome, study: str = STUDY, epsilon: float = 0.5, change: str = ""
+    ) -> Proposal:
+        recipe = recipe_named("private-als")
+        settings, n_items = recipe.complete({}), load_catalogue(home).n_items
+        proposal = Proposal(
+            study=study,
+            recipe="private-als",
+            settings=settings,
+            catalogue=load_catalogue(home).digest,
+            n_items=n_items,
+            epsilon=epsilon,
+            delta=1e-5,
+            phases=recipe.phases(settings, Budget(epsilon, 1e-5), n_items),
+        )
+        code = tmp_path / f"code-{study}"
+        shutil.copytree(recipe.code, code, ignore=shutil.ignore_patterns("__pycache__"))
+        with (code / "main.py").open("a") as file:
+            file.write(change)
+        submission = Submission(f"{study}-proposal", "lab@toyfed.local", code, {})
+        desk.file_request(home, Ledger.open(home.ledger_path), submission, proposal)  # type: ignore[arg-type]
+        return proposal
+
+    return make
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch) -> Callable[[str | None], None]:
+    """Let every home with purchases be served by a hand-built shop."""
+
+    def start(study: str | None = STUDY) -> None:
+        def open_shop(home: MerchantHome) -> HandBuiltShop:
+            catalogue = load_catalogue(home)
+            return HandBuiltShop(home.settings.name, study, catalogue, load_shop(home, catalogue))
+
+        module = ModuleType("datasites.merchant.serving")
+        module.__dict__.update(open_shop=open_shop, Filters=Filters, Suggestion=Suggestion)
+        monkeypatch.setitem(sys.modules, "datasites.merchant.serving", module)
+
+    return start
+
+
+@pytest.fixture
+def open_page(manifest: Path) -> Callable[[str], AppTest]:
+    """Run one page: "shop", "merchant" or "insights"."""
+
+    def run(name: str) -> AppTest:
+        script = f"from ui.web.views import {name}\n{name}.page()\n"
+        return AppTest.from_string(script, default_timeout=30).run()
+
+    return run
+
+
+@pytest.fixture
+def report(tmp_path: Path) -> Path:
+    """A small report in which one merchant gains and one loses."""
+    figures = {"alone": (0.08, 0.10, 0.06), "federated": (0.09, 0.13, 0.05)}
+    results = {
+        model: {
+            "overall": {"ndcg@10": overall, "hr@10": 2 * overall, "coverage@10": None, "n": 99},
+            "ci": {"ndcg@10": [overall - 0.01, overall + 0.01]},
+            "merchants": {
+                SHOP: {"ndcg@10": castle, "hr@10": 2 * castle},
+                BARE: {"ndcg@10": harbour, "hr@10": 2 * harbour},
+            },
+        }
+        for model, (overall, castle, harbour) in figures.items()
+    }
+    file = tmp_path / "report.json"
+    file.write_text(
+        json.dumps(
+            {
+                "settings": {"seed": 1},
+                "results": results,
+                "privacy": {SHOP: {"epsilon": 0.9, "delta": 1e-5, "events": 5}},
+                "cost": {"als-1": {"seconds": 3.5, "peak_mb": 300}},
+            }
+        )
+    )
+    return file

@@ -1,0 +1,127 @@
+"""What the tests of the pages share: a shop built by hand, merchants' files, a page's words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from streamlit.testing.v1 import AppTest
+
+from datasites.merchant import Ledger, MerchantHome, MerchantSettings
+from recsys.data import Catalogue, Interactions, Marketplace, Shop
+from recsys.models.content import ContentSimilarity
+from recsys.models.popularity import Popularity
+from recsys.privacy import Budget
+
+SHOP, BARE = "Castle Toys", "Harbour Toys"
+STUDY = "toys-2026"
+
+
+@dataclass(frozen=True)
+class Submission:
+    """The part of a PySyft submission that the desk reads."""
+
+    job: str
+    sender: str
+    code: Path
+    params: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Filters:
+    price_max: float | None = None
+    age: float | None = None
+    categories: tuple[str, ...] = ()
+    exclude: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    item: int
+    score: float
+    reason: str
+
+
+class HandBuiltShop:
+    """A served shop over real purchases: content alone, popularity when together."""
+
+    def __init__(self, name: str, study: str | None, catalogue: Catalogue, shop: Shop) -> None:
+        self.name, self.study, self.catalogue = name, study, catalogue
+        self._histories = shop.all
+        self.shopper_ids = [*map(str, shop.all.shopper_ids), "nobody-yet"]
+        self._content = ContentSimilarity().fit(shop.all, catalogue)
+        self._popular = Popularity().fit(shop.all, catalogue)
+
+    def history(self, shopper_id: str) -> list[int]:
+        row = self.shopper_ids.index(shopper_id)
+        known = row < self._histories.n_shoppers
+        return [int(item) for item in self._histories.history(row)] if known else []
+
+    def recommend(
+        self,
+        history: list[int],
+        n: int = 12,
+        filters: Filters | None = None,
+        together: bool = True,
+    ) -> list[Suggestion]:
+        filters, frame = filters or Filters(), self.catalogue.frame
+        allowed = np.ones(len(frame), dtype=bool)
+        if filters.price_max is not None:
+            allowed &= ~(frame["price"].to_numpy() > filters.price_max)
+        if filters.age is not None:
+            allowed &= ~(frame["age_from"].to_numpy() > filters.age)
+            allowed &= ~(frame["age_to"].to_numpy() < filters.age)
+        if filters.categories:
+            paths = frame["category_path"]
+            allowed &= np.array([path.startswith(filters.categories) for path in paths])
+        model = self._popular if together else self._content
+        rows = Interactions.from_lists([history], len(frame))
+        found = model.recommend(rows, n, allowed=allowed)
+        reason = "Loved in many shops" if together else "Like what was bought here"
+        return [
+            Suggestion(int(item), float(score), reason)
+            for item, score in zip(found.ids[0], found.scores[0], strict=True)
+        ]
+
+    def similar(self, item: int, n: int = 8) -> list[Suggestion]:
+        ids, scores = self._content.similar_items(item, n)
+        return [
+            Suggestion(int(one), float(score), "Much alike")
+            for one, score in zip(ids, scores, strict=True)
+        ]
+
+
+def write_purchases(folder: Path, market: Marketplace, number: int = 0) -> tuple[Path, Path]:
+    """One merchant's own files: purchases.csv and items.csv."""
+    shop = list(market.shops.values())[number].all
+    lines = ["shopper_id,item_id,position"]
+    for row in range(shop.n_shoppers):
+        lines += [
+            f"{shop.shopper_ids[row]},{market.catalogue.item_ids[item]},{position}"
+            for position, item in enumerate(shop.history(row))
+        ]
+    purchases, items = folder / "purchases.csv", folder / "items.csv"
+    purchases.write_text("\n".join(lines) + "\n")
+    market.catalogue.frame.to_csv(items, index=False)
+    return purchases, items
+
+
+def make_home(root: Path, name: str) -> MerchantHome:
+    email = f"{name.split()[0].lower()}@toyfed.local"
+    home = MerchantHome.create(
+        root, MerchantSettings(name=name, email=email, share=str(root.parent / "share"))
+    )
+    Ledger.create(home.ledger_path, Budget(1.0, 1e-5))
+    return home
+
+
+def texts(page: AppTest) -> str:
+    """Everything that a page says, HTML included."""
+    assert not page.exception, page.exception
+    parts = [element.value for kind in ("title", "subheader", "caption", "markdown", "info",
+             "warning", "error", "success") for element in page.get(kind)]  # fmt: skip
+    parts += [element.proto.body for element in page.get("html")]
+    parts += [f"{one.label} {one.value} {one.delta}" for one in page.metric]
+    return "\n".join(map(str, parts))

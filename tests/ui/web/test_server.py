@@ -1,0 +1,195 @@
+"""The server that `toyfed web` starts, and a walk through the pages in a real browser."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from typer.testing import CliRunner
+
+from datasites.errors import SettingsError
+from datasites.merchant import Ledger, MerchantHome
+from datasites.merchant.store import load_catalogue, load_shop
+from datasites.protocol import Proposal
+from tests.ui.web.market import SHOP, STUDY
+from ui.cli.web import address_of, free_port, start_server, stop_server, wait_ready
+from ui.web.manifest import Manifest, write_manifest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+QUIET = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+def test_a_taken_port_is_refused_readably(manifest: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        with pytest.raises(SettingsError, match="Choose another with --port"):
+            start_server(manifest, other.getsockname()[1])
+
+
+def test_a_server_that_ends_at_once_is_noticed() -> None:
+    ended = subprocess.Popen([sys.executable, "-c", "raise SystemExit(3)"])
+    with pytest.raises(SettingsError, match="code 3"):
+        wait_ready(free_port(), process=ended)
+
+
+def test_wrong_use_is_told_before_anything_starts(tmp_path: Path) -> None:
+    import typer
+
+    from ui.cli.web import web
+
+    app = typer.Typer()
+    app.command()(web)
+    run = CliRunner().invoke
+    assert run(app, []).exit_code == 2
+    assert run(app, ["--marketplace", "x", "--datasite", "y"]).exit_code == 2
+    missing = run(app, ["--datasite", str(tmp_path / "no"), "--no-browser"])
+    assert missing.exit_code == 1
+
+
+@pytest.fixture
+def server(
+    manifest: Path, homes: dict[str, MerchantHome], report: Path, tmp_path: Path
+) -> Iterator[str]:
+    roots = tuple(home.root for home in homes.values())
+    shown = Manifest(merchants=roots, study=STUDY, report=report, simulation=True)
+    write_manifest(manifest, shown)
+    port = free_port()
+    process = start_server(manifest, port, log=tmp_path / "server.log")
+    try:
+        wait_ready(port, process=process)
+        yield address_of(port)
+    finally:
+        stop_server(process)
+
+
+@pytest.fixture
+def browser_page(tmp_path: Path) -> Iterator[Page]:
+    if CHROMIUM is None:
+        pytest.fail("expected Chromium for the browser tests; `make browser` installs it")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        context = playwright.chromium.launch_persistent_context(
+            tmp_path / "profile",
+            executable_path=CHROMIUM,
+            args=QUIET,
+            viewport={"width": 1400, "height": 1000},
+        )
+        context.set_default_timeout(30_000)
+        yield context.pages[0]
+        context.close()
+
+
+@pytest.mark.e2e
+def test_a_walk_through_the_pages(
+    server: str,
+    browser_page: Page,
+    homes: dict[str, MerchantHome],
+    ask: Callable[..., Proposal],
+    tmp_path: Path,
+) -> None:
+    pytest.importorskip("datasites.merchant.serving")
+    page, home = browser_page, homes[SHOP]
+    ask(home)
+    elsewhere: list[str] = []
+    page.on("request", lambda one: elsewhere.append(one.url))
+
+    page.goto(server)
+    page.get_by_text("This shop has no model yet").wait_for()
+
+    page.get_by_role("link", name="Merchant").click()
+    page.get_by_text("Byte-identical to a recipe of this release").wait_for()
+    page.get_by_role("tab", name="Code").click()
+    page.get_by_text("what runs inside a merchant's sandbox").first.wait_for()
+    page.get_by_role("button", name="Approve …").click()
+    page.get_by_role("dialog").get_by_role("button", name="Approve", exact=True).click()
+    page.get_by_text(f"{STUDY} from").click()
+    page.get_by_role("button", name="Revoke …").wait_for()
+    assert Ledger.open(home.ledger_path).approval(STUDY) is not None
+    page.get_by_text("promised:").wait_for()
+    page.get_by_role("tab", name="Ledger").click()
+    page.get_by_text("entries verified").wait_for()
+
+    page.get_by_role("link", name="Insights").click()
+    page.get_by_text("only because this is a simulation").wait_for()
+    page.locator("canvas, svg.marks").first.wait_for()
+    with page.expect_download() as downloading:
+        page.get_by_role("tab", name="All figures").click()
+        page.get_by_role("button", name="JSON").click()
+    assert json.loads(downloading.value.path().read_text())["settings"] == {"seed": 1}
+
+    _choose(page, "Merchant", "Harbour Toys")
+    assert "at=Harbour" in page.url
+    page.get_by_role("link", name="Shop").click()
+    page.get_by_text("This shop has no purchases yet").wait_for()  # the choice went along
+
+    assert not [url for url in elsewhere if not url.startswith((server, "data:", "blob:"))]
+    _nothing_private(elsewhere, tmp_path / "server.log", home)
+
+
+def _choose(page: Page, where: str, name: str) -> None:
+    """Go to a page by its link and choose a merchant in its sidebar."""
+    page.get_by_role("link", name=where).click()
+    page.get_by_role("combobox").first.click()
+    page.get_by_role("option", name=name).click()
+    page.get_by_role("heading", name=name).wait_for()
+
+
+def _nothing_private(urls: list[str], log: Path, home: MerchantHome) -> None:
+    told = "\n".join(urls) + log.read_text()
+    catalogue = load_catalogue(home)
+    for shopper in load_shop(home, catalogue).all.shopper_ids:
+        assert str(shopper) not in told
+    assert "Traceback" not in log.read_text()
+
+
+@pytest.mark.e2e
+def test_only_this_machine_under_its_own_name(server: str) -> None:
+    port = int(server.rsplit(":", 1)[1])
+    others = {info[4][0] for info in socket.getaddrinfo(socket.gethostname(), None)}
+    for address in others - {"127.0.0.1", "::1"}:
+        with socket.socket(socket.AF_INET6 if ":" in str(address) else socket.AF_INET) as probe:
+            assert probe.connect_ex((str(address), port)) != 0
+    assert _handshake(port, f"127.0.0.1:{port}") == 101
+    assert _handshake(port, "rebound.example") == 403
+
+
+def _handshake(port: int, host: str) -> int:
+    """The server's answer to a page of `host` that wants to talk to it."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection.putrequest("GET", "/_stcore/stream", skip_host=True)
+    for name, value in {
+        "Host": host,
+        "Origin": f"http://{host}",
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Key": "dG95ZmVkLXRveWZlZC10bw==",
+        "Sec-WebSocket-Version": "13",
+    }.items():
+        connection.putheader(name, value)
+    connection.endheaders()
+    try:
+        return connection.getresponse().status
+    finally:
+        connection.close()
