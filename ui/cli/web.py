@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -48,6 +49,7 @@ FLAGS: dict[str, str | list[str]] = {
     "runner.magicEnabled": "false",
     "global.developmentMode": "false",
     "logger.level": "warning",
+    "logger.hideWelcomeMessage": "true",
 }
 
 
@@ -66,7 +68,7 @@ def web(
     """Show the pages for shoppers, merchants and analysts; this machine alone can reach them."""
     if (marketplace is None) == (not datasite):
         raise typer.BadParameter("expected either --marketplace FILE or --datasite HOME")
-    with _manifest(marketplace, datasite or [], report) as manifest:
+    with _manifest(marketplace, datasite or [], report) as manifest, _ending_on_sigterm():
         server = start_server(manifest, port := port or free_port())
         try:
             wait_ready(port, process=server)
@@ -97,6 +99,20 @@ def _manifest(marketplace: Path | None, homes: list[Path], report: Path | None) 
     with tempfile.TemporaryDirectory(prefix="toyfed-web-") as folder:
         write_manifest(Path(folder) / "marketplace.json", found)
         yield Path(folder) / "marketplace.json"
+
+
+@contextlib.contextmanager
+def _ending_on_sigterm() -> Iterator[None]:
+    """Let SIGTERM unwind as Ctrl-C does, so that the server does not outlive the command."""
+
+    def end(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def start_server(manifest: Path, port: int, *, log: Path | None = None) -> subprocess.Popen[bytes]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,21 +17,20 @@ if TYPE_CHECKING:
 __all__ = ["served_shop", "stamp_of"]
 
 MOST_SHOPS = 16
-"""Open shops kept in memory; the one that was used least recently goes first."""
+"""Open shops kept in memory, one version of each; the least recently used goes first."""
+Stamp = tuple[tuple[str, int, int], ...]
 
 
-def stamp_of(home: MerchantHome) -> tuple[tuple[str, int, int], ...]:
-    """Name, time of change and size of every file that a served shop is made of."""
-    files = [
-        path
-        for folder in (home.data, home.serving, home.models, home.private / "quality")
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    ]
-    found = [(file, file.stat()) for file in files]
-    return tuple(
-        (str(file.relative_to(home.root)), stat.st_mtime_ns, stat.st_size) for file, stat in found
-    )
+@dataclass(frozen=True)
+class _Open:
+    """An open shop, and the files that it was made of."""
+
+    home: MerchantHome
+    stamp: Stamp
+    shop: ServedShop
+
+    def is_current(self) -> bool:
+        return self.stamp == stamp_of(self.home)
 
 
 def served_shop(home: MerchantHome) -> ServedShop:
@@ -38,12 +39,30 @@ def served_shop(home: MerchantHome) -> ServedShop:
     Raises: SettingsError or ModelError with a readable text when nothing is served yet.
     Privacy: stays at the merchant; the cache lives in this process alone.
     """
-    return _open(str(home.root), stamp_of(home))
+    return _open(str(home.root)).shop
 
 
-@st.cache_resource(max_entries=MOST_SHOPS, show_spinner="Opening the shop …")
-def _open(root: str, stamp: tuple[tuple[str, int, int], ...]) -> ServedShop:
+def stamp_of(home: MerchantHome) -> Stamp:
+    """Name, time of change and size of every file that a served shop is made of."""
+    found = []
+    for folder in (home.data, home.serving, home.models):
+        for file in sorted(folder.rglob("*")):
+            # Files that are being written have a leading dot, and may be gone by now.
+            with contextlib.suppress(FileNotFoundError):
+                if file.is_file() and not file.name.startswith("."):
+                    stat = file.stat()
+                    name = str(file.relative_to(home.root))
+                    found.append((name, stat.st_mtime_ns, stat.st_size))
+    return tuple(found)
+
+
+@st.cache_resource(
+    max_entries=MOST_SHOPS, show_spinner="Opening the shop …", validate=_Open.is_current
+)
+def _open(root: str) -> _Open:
     from datasites.merchant.serving import open_shop
 
-    del stamp  # only there to open again when a file changes
-    return open_shop(MerchantHome.open(Path(root)))
+    home = MerchantHome.open(Path(root))
+    # Taken first: a file that changes while the shop opens makes it open again.
+    stamp = stamp_of(home)
+    return _Open(home, stamp, open_shop(home))

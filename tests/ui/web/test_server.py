@@ -165,6 +165,23 @@ def _nothing_private(urls: list[str], log: Path, home: MerchantHome) -> None:
 
 
 @pytest.mark.e2e
+def test_no_server_outlives_the_command(homes: dict[str, MerchantHome]) -> None:
+    port = free_port()
+    command = [sys.executable, "-c", "from ui.cli import main; main()", "web", "--no-browser"]
+    command += ["--datasite", str(homes[SHOP].root), "--port", str(port)]
+    started = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
+    try:
+        wait_ready(port, process=started)
+        started.terminate()
+        assert started.wait(30) == 0
+        with socket.socket() as probe:
+            assert probe.connect_ex(("127.0.0.1", port)) != 0
+    finally:
+        started.kill()
+        started.wait()
+
+
+@pytest.mark.e2e
 def test_only_this_machine_under_its_own_name(server: str) -> None:
     port = int(server.rsplit(":", 1)[1])
     others = {info[4][0] for info in socket.getaddrinfo(socket.gethostname(), None)}
