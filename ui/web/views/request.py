@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 import streamlit as st
@@ -148,14 +148,24 @@ def _code(request: Request) -> None:
         return
     name = st.selectbox("File", list(files), key=f"file-{request.study}")
     suffix = name[name.rfind(".") :]
-    st.code(files[name].decode(), language=LANGUAGES.get(suffix), line_numbers=True, height=460)
+    st.code(
+        files[name].decode(),
+        language=LANGUAGES.get(suffix),
+        line_numbers=True,
+        height=_height(files[name].decode()),
+    )
+
+
+def _height(text: str) -> Literal["content"] | int:
+    """Long files scroll, short ones take no more room than they need."""
+    return 460 if text.count("\n") > 20 else "content"
 
 
 def _difference(review: Review) -> None:
     if review.shipped:
         st.success("None: every byte is that of the recipe in your own installation.")
     elif review.difference:
-        st.code(review.difference, language="diff", height=460)
+        st.code(review.difference, language="diff", height=_height(review.difference))
     else:
         st.info("There is no recipe of that name here to compare with. Read the code itself.")
 
