@@ -156,6 +156,25 @@ def test_one_job_name_is_won_by_one_process(path: Path) -> None:
     ]
 
 
+@pytest.mark.slow
+def test_readers_never_mistake_a_write_under_way_for_a_cut_ledger(path: Path) -> None:
+    lines = results(
+        """
+        ledger = Ledger.open(path)
+        for number in range(150):
+            ledger.note("event", {"by": me})
+            ledger.spent()
+            ledger.verify()
+        say("well")
+        """,
+        path,
+        3,
+    )
+    assert lines == ["well"] * 3
+    store = Store(path)
+    assert store.read_head().seq == len(Ledger.open(path).entries()) == 451
+
+
 def test_threads_share_a_ledger(path: Path) -> None:
     ledger = Ledger.open(path)
     approve(ledger, "toys", 10)
