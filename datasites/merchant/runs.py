@@ -87,7 +87,10 @@ def execute(
     }
     atomic_write_text(folder / "outcome.json", json.dumps(facts), mode=0o600)
     if not outcome.ok:
-        raise SandboxError(outcome.reason)
+        # An error's own text may quote a purchase: it stays in outcome.json and log.txt, while
+        # this reason goes into the service's log and the ledger.
+        failed = outcome.ending is sandbox.Ending.FAILED
+        raise SandboxError("the code ended with an error" if failed else outcome.reason)
     try:
         declared = gate.Declaration(
             arrays=tuple(gate.ArraySpec(one.name, one.shape, one.dtype) for one in phase.outputs),

@@ -1,0 +1,96 @@
+"""A blend, ready to be asked for one basket at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from recsys.data import Catalogue, Interactions
+from recsys.errors import ModelError
+from recsys.models import Blend, Explanation
+from recsys.serving.filters import Filters
+
+__all__ = ["Shelf", "Suggestion"]
+
+_TELLING = 1 / 3
+"""A single purchase is named as the reason if it makes up this much of what speaks for a toy."""
+
+_REASONS = {
+    "content": "similar to toys you chose",
+    "neighbours": "often chosen here with your toys",
+    "local": "shoppers here with tastes like yours choose it",
+    "popularity": "popular in this shop",
+    "shared": "families with tastes like yours choose it, across shops",
+    "shared_popularity": "popular across shops",
+}
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """One toy to show: catalogue index, blended score, and the main reason in plain words."""
+
+    item: int
+    score: float
+    reason: str
+
+
+class Shelf:
+    """Recommends for a basket that never leaves: nothing is stored, nothing is released.
+
+    Args:
+        blend: fitted components and their weights.
+        catalogue: public facts, for filters and reasons.
+    """
+
+    def __init__(self, blend: Blend, catalogue: Catalogue) -> None:
+        self._blend = blend
+        self._catalogue = catalogue
+
+    def recommend(
+        self, history: Sequence[int], n: int = 12, filters: Filters | None = None
+    ) -> list[Suggestion]:
+        """The best `n` toys that are allowed and not in the basket; fewer where fewer are left.
+
+        Args:
+            history: catalogue indices, oldest first; may be empty (best sellers then).
+
+        Raises:
+            ModelError: an index outside the catalogue.
+        """
+        n_items = self._catalogue.n_items
+        if any(not 0 <= item < n_items for item in history):
+            raise ModelError(
+                f"Expected toys from 0 to {n_items - 1} in the basket, found one outside. "
+                "Look them up in the catalogue's index_of."
+            )
+        basket = Interactions.from_lists([list(history)], n_items)
+        self._blend.score(basket.rows([]))
+        allowed = (filters or Filters()).allowed(self._catalogue)
+        best = self._blend.recommend(basket, n, allowed)
+        if not best.ids[0].size:
+            return []
+        explanation = self._blend.explain(basket, best.ids[0])
+        return [
+            Suggestion(int(item), float(score), self._reason(list(history), explanation, place))
+            for place, (item, score) in enumerate(zip(best.ids[0], best.scores[0], strict=True))
+        ]
+
+    def similar(self, item: int, n: int = 8) -> list[Suggestion]:
+        """Toys that somebody who took `item` alone would be shown."""
+        return self.recommend([item], n)
+
+    def _reason(self, history: list[int], explanation: Explanation, place: int) -> str:
+        shares = {name: float(share[place]) for name, share in explanation.shares().items()}
+        if not any(shares.values()):
+            return "something new to try"
+        total = sum(max(0.0, float(term[place])) for term in explanation.terms.values())
+        if history and total > 0:
+            parts = explanation.purchases[:, place]
+            newest = int(np.argmax(parts))
+            if parts[newest] / total >= _TELLING:
+                title = str(self._catalogue.frame["title"].iloc[history[newest]])
+                return f"because you chose {title}"
+        main = max(shares, key=lambda name: shares[name])
+        return _REASONS.get(main, "recommended by this shop")
