@@ -46,8 +46,8 @@ class SharedEmbeddings(Recommender):
         self,
         item_embeddings: npt.NDArray[np.float32],
         gram: npt.NDArray[np.float64] | None = None,
-        alpha: float = 0.1,
-        regularization: float = 1.0,
+        alpha: float = 0.5,
+        regularization: float = 0.1,
         decay: float = 1.0,
     ) -> None:
         if item_embeddings.ndim != 2 or not np.isfinite(item_embeddings).all():

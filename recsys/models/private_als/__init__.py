@@ -5,6 +5,7 @@ from recsys.models.private_als.plan import Plan, make_plan
 from recsys.models.private_als.quality import exact_quality, quality_release
 from recsys.models.private_als.rounds import (
     als_round,
+    average_rounds,
     initial_embeddings,
     release_statistics,
     solve_items,
@@ -18,6 +19,7 @@ __all__ = [
     "SpeedSettings",
     "Statistics",
     "als_round",
+    "average_rounds",
     "counts_release",
     "exact_counts",
     "exact_quality",

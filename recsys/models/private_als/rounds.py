@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from recsys.data.interactions import Interactions
+from recsys.errors import ModelError
 from recsys.models.private_als.plan import Plan, als_phase
 from recsys.models.private_als.settings import PrivateALSSettings, SpeedSettings
 from recsys.models.private_als.statistics import (
@@ -18,7 +19,13 @@ from recsys.models.private_als.statistics import (
 )
 from recsys.privacy import GaussianEvent, GaussianRelease, SecureNoise
 
-__all__ = ["als_round", "initial_embeddings", "release_statistics", "solve_items"]
+__all__ = [
+    "als_round",
+    "average_rounds",
+    "initial_embeddings",
+    "release_statistics",
+    "solve_items",
+]
 
 Float = npt.NDArray[np.float64]
 Embeddings = npt.NDArray[np.float32]
@@ -117,6 +124,34 @@ def solve_items(noised: Statistics, settings: PrivateALSSettings) -> Embeddings:
     systems = _positive(full_matrices(noised.outer)) + ridge
     solved = np.linalg.solve(systems, noised.linear[:, :, None])[:, :, 0]
     return solved.astype(np.float32)
+
+
+def average_rounds(merged: Sequence[Embeddings], settings: PrivateALSSettings) -> Embeddings:
+    """Average the embeddings of the last `averaged_rounds` rounds, whose noise is independent.
+
+    Rounds hardly turn the embeddings any more towards the end, so that averaging keeps what was
+    learned and evens out noise that was already paid for.
+
+    Args:
+        merged: of each round in order, float32 [n_items, d].
+
+    Returns:
+        float32 [n_items, d].
+
+    Raises:
+        ModelError: no rounds, or rounds of different shapes.
+
+    Privacy: post-processing of released embeddings, free.
+    """
+    last = merged[-settings.averaged_rounds :]
+    if not last or len({embeddings.shape for embeddings in last}) != 1:
+        raise ModelError(
+            "Expected embeddings of one shape from one round or more, found shapes "
+            f"{[embeddings.shape for embeddings in last]}."
+        )
+    total = np.sum([embeddings.astype(np.float64) for embeddings in last], axis=0)
+    averaged: Embeddings = (total / len(last)).astype(np.float32)
+    return averaged
 
 
 def _positive(matrices: Float) -> Float:

@@ -18,6 +18,7 @@ from recsys.models.private_als import (
     SpeedSettings,
     Statistics,
     als_round,
+    average_rounds,
     counts_release,
     initial_embeddings,
     make_plan,
@@ -161,6 +162,19 @@ def test_a_plan_spends_all_of_its_budget_and_no_more(
     assert parts[0] / parts[1] == pytest.approx(settings.counts_share / settings.als_share)
 
 
+def test_the_last_rounds_are_averaged() -> None:
+    settings = dataclasses.replace(SMALL, averaged_rounds=2)
+    rounds = [np.full((4, 3), value, dtype=np.float32) for value in (100, 1, 2)]
+    averaged = average_rounds(rounds, settings)
+    assert averaged.dtype == np.float32
+    assert averaged == pytest.approx(1.5)
+    assert average_rounds(rounds[:1], settings) == pytest.approx(100)
+    with pytest.raises(ModelError, match="one round or more"):
+        average_rounds([], settings)
+    with pytest.raises(ModelError, match="of one shape"):
+        average_rounds([rounds[0], rounds[0][:2]], settings)
+
+
 def test_without_a_share_quality_is_not_released() -> None:
     settings = dataclasses.replace(SMALL, quality_share=0.0)
     plan = make_plan(settings, BUDGET)
@@ -209,6 +223,7 @@ def test_settings_survive_json_and_unknown_ones_are_refused() -> None:
         {"clip": 0.0},
         {"weight_bound": -1.0},
         {"count_bound": 1.5},
+        {"averaged_rounds": 0},
         {"count_exponent": 0.6},
         {"gram_noise": math.inf},
         {"als_share": 0.0},
