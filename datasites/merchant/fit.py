@@ -17,6 +17,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,9 +36,25 @@ if TYPE_CHECKING:
     from recsys.evaluation import Evaluation
     from recsys.models import Recommender
 
-__all__ = ["fit", "own_components", "run_in_own_process", "shared_components", "verify_artefact"]
+__all__ = [
+    "Mix",
+    "fit",
+    "own_components",
+    "run_in_own_process",
+    "shared_components",
+    "verify_artefact",
+]
 
 _OUT_OF_TIME = 3600
+
+
+@dataclass(frozen=True)
+class Mix:
+    """Weights of the two blends, and the unit of each component's scores that they refer to."""
+
+    alone: Mapping[str, float]
+    federated: Mapping[str, float]
+    units: Mapping[str, float]
 
 
 def verify_artefact(home: MerchantHome, folder: Path) -> None:
@@ -91,24 +108,22 @@ def fit(home: MerchantHome, study: str) -> None:
     """
     catalogue = load_catalogue(home)
     shop = load_shop(home, catalogue)
-    alone, together = _fit_weights(home, study, shop, catalogue)
-    measured = _measure(home, study, shop, catalogue, alone, together)
+    mix = _fit_weights(home, study, shop, catalogue)
+    measured = _measure(home, study, shop, catalogue, mix)
     facts = {
         "study": study,
         "split": "test",
         "n": measured["alone"].n,
         "test": {name: _plain(found.overall()) for name, found in measured.items()},
-        "weights": {"alone": alone, "federated": together},
+        "weights": {"alone": mix.alone, "federated": mix.federated},
     }
     folder = home.private / "quality"
     _write_per_shopper(folder / f"{study}.npz", measured)
     atomic_write_text(folder / f"{study}.json", json.dumps(facts), mode=0o600)
-    _prepare_serving(home, study, shop, catalogue, alone, together)
+    _prepare_serving(home, study, shop, catalogue, mix)
 
 
-def _fit_weights(
-    home: MerchantHome, study: str, shop: Shop, catalogue: Catalogue
-) -> tuple[dict[str, float], dict[str, float]]:
+def _fit_weights(home: MerchantHome, study: str, shop: Shop, catalogue: Catalogue) -> Mix:
     from recsys.models import Blend
 
     train, valid = shop.split.train, shop.split.valid
@@ -118,7 +133,7 @@ def _fit_weights(
     for component in shared.values():
         component.fit(train, catalogue)
     wide = blend.extend(shared).fit_weights(train, valid)
-    return alone, dict(wide.weights)
+    return Mix(alone, dict(wide.weights), dict(wide.units))
 
 
 def _measure(
@@ -126,8 +141,7 @@ def _measure(
     study: str,
     shop: Shop,
     catalogue: Catalogue,
-    alone: Mapping[str, float],
-    together: Mapping[str, float],
+    mix: Mix,
 ) -> dict[str, Evaluation]:
     from recsys.evaluation import evaluate
     from recsys.models import Blend
@@ -142,8 +156,8 @@ def _measure(
         "local": own["local"],
         "own_popularity": own["popularity"],
         "shared": shared["shared"],
-        "alone": Blend(own, alone),
-        "federated": Blend(own | shared, together),
+        "alone": Blend(own, mix.alone, mix.units),
+        "federated": Blend(own | shared, mix.federated, mix.units),
     }
     return {name: evaluate(model, history, targets) for name, model in models.items()}
 
@@ -153,8 +167,7 @@ def _prepare_serving(
     study: str,
     shop: Shop,
     catalogue: Catalogue,
-    alone: Mapping[str, float],
-    together: Mapping[str, float],
+    mix: Mix,
 ) -> None:
     from datasites.merchant.serving import write_bundle
 
@@ -162,7 +175,7 @@ def _prepare_serving(
     components = own_components() | shared_components(home, study)
     for component in components.values():
         component.fit(everything, catalogue)
-    write_bundle(home, study, components, alone, together)
+    write_bundle(home, study, components, mix)
 
 
 def _write_per_shopper(path: Path, measured: Mapping[str, Evaluation]) -> None:
@@ -174,7 +187,7 @@ def _write_per_shopper(path: Path, measured: Mapping[str, Evaluation]) -> None:
     } | {f"{model}|lists": found.lists for model, found in measured.items()}
     path.parent.mkdir(mode=0o700, exist_ok=True)
     with atomic_path(path, mode=0o600) as temporary, temporary.open("wb") as file:
-        np.savez(file, **arrays)
+        np.savez(file, allow_pickle=False, **arrays)
 
 
 def _plain(figures: Mapping[str, float]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from datasites.errors import SettingsError
-from datasites.merchant.fit import own_components, shared_components
+from datasites.merchant.fit import Mix, own_components, shared_components
 from datasites.merchant.home import MerchantHome
 from datasites.merchant.store import load_catalogue, load_shop
 from recsys.data import Catalogue, Interactions
@@ -31,8 +31,7 @@ def write_bundle(
     home: MerchantHome,
     study: str,
     components: Mapping[str, Recommender],
-    alone: Mapping[str, float],
-    together: Mapping[str, float],
+    mix: Mix,
 ) -> None:
     """Store fitted components and weights; the old bundle serves until the new one is whole."""
     arrays = {
@@ -48,8 +47,9 @@ def write_bundle(
     facts = {
         "study": study,
         "bundle": name,
-        "alone": dict(alone),
-        "federated": dict(together),
+        "alone": dict(mix.alone),
+        "federated": dict(mix.federated),
+        "units": dict(mix.units),
     }
     atomic_write_text(home.serving / "current.json", json.dumps(facts), mode=0o600)
     for old in home.serving.glob("*.npz"):
@@ -130,7 +130,7 @@ def open_shop(home: MerchantHome) -> ServedShop:
     for component in shared.values():
         component.fit(shop.all, catalogue)
     shelves = {
-        False: Shelf(Blend(own, facts["alone"]), catalogue),
-        True: Shelf(Blend(own | shared, facts["federated"]), catalogue),
+        False: Shelf(Blend(own, facts["alone"], facts["units"]), catalogue),
+        True: Shelf(Blend(own | shared, facts["federated"], facts["units"]), catalogue),
     }
     return ServedShop(home.settings.name, catalogue, shop.all, shelves, facts["study"])

@@ -153,19 +153,14 @@ def _n_items(home: MerchantHome) -> int:
 def _pooled(marketplace: Marketplace) -> dict[str, dict[str, Evaluation]]:
     """Popularity and the best blend over everybody's purchases in one place."""
     shops = marketplace.shops
-    train, valid, before, test = (
-        _joined([pick(shop.split) for shop in shops.values()])
-        for pick in (
-            lambda split: split.train,
-            lambda split: split.valid,
-            lambda split: split.before_test(),
-            lambda split: split.test,
-        )
-    )
+    splits = [shop.split for shop in shops.values()]
+    train = _joined([split.train for split in splits])
+    valid = _joined([split.valid for split in splits])
+    before = _joined([split.before_test() for split in splits])
+    test = _joined([split.test for split in splits])
     catalogue = marketplace.catalogue
     blend = Blend(own_components()).fit(train, catalogue).fit_weights(train, valid)
-    weights = dict(blend.weights)
-    ceiling = Blend(own_components(), weights).fit(before, catalogue)
+    ceiling = Blend(own_components(), blend.weights, blend.units).fit(before, catalogue)
     popular = Popularity().fit(before, catalogue)
     sizes = [shop.split.train.n_shoppers for shop in shops.values()]
     starts = np.concatenate([[0], np.cumsum(sizes)])

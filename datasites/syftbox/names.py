@@ -36,7 +36,7 @@ MAX_WAITING_JOBS = 64
 _EMAIL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}@[A-Za-z0-9][A-Za-z0-9.-]{0,120}")
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,126}[A-Za-z0-9])?")
 _PROTOCOL_FOLDER = re.compile(r"v\d+")
-_CODE_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,79}")
+_CODE_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,119}")
 _CODE_DEPTH = 8
 
 
@@ -68,7 +68,7 @@ def check_file_name(name: str) -> str:
     """Return `name` if it can name one file in a flat set. Raises ReviewError otherwise."""
     if not isinstance(name, str) or not _CODE_PART.fullmatch(name) or ".." in name:
         raise ReviewError(
-            "expected a file name of 1 to 80 letters, digits, '.', '_' or '-', without folders; "
+            "expected a file name of 1 to 120 letters, digits, '.', '_' or '-', without folders; "
             f"found {str(name)[:80]!r}"
         )
     return name

@@ -16,7 +16,7 @@ from recsys.models.blend_weights import (
     Candidates,
     WeightSearch,
     gather_candidates,
-    inverse_spread,
+    typical_best,
 )
 
 if TYPE_CHECKING:
@@ -66,38 +66,45 @@ class Explanation:
 
 
 class Blend(Recommender):
-    """Weighted sum of component scores, each on the scale of the shopper's own spread.
+    """Weighted sum of component scores, each in a unit of its own.
 
-        s(u, j) = sum_c w_c * s_c(u, j) / sd_u(s_c),   w_c >= 0
+        s(u, j) = sum_c w_c * s_c(u, j) / unit_c,   w_c >= 0
 
-    sd_u is the standard deviation over all toys for shopper u; a component that cannot tell toys
-    apart for a shopper (sd_u = 0) has no say for her. The means cancel in a ranking.
+    unit_c is the typical best score of the component, the same for every shopper, so that a
+    component that has little to say about a shopper says little (chosen by experiment over
+    scaling each shopper by her spread, her best score, or its root).
 
     Args:
         components: name to model. Names are the merchant's choice; weights refer to them.
         weights: name to weight; None takes `DEFAULT_WEIGHTS`, 0 for names that it lacks.
+        units: name to unit; those that are missing are measured by `fit` or `fit_weights`.
 
     Raises:
         ModelError: no component, or weights that are negative, not finite or of other names.
 
-    Privacy: weights are fitted on a merchant's own shoppers and stay there, like the scores.
+    Privacy: weights and units are fitted on a merchant's own shoppers and stay there.
     """
 
     name: ClassVar[str] = "blend"
 
     def __init__(
-        self, components: Mapping[str, Recommender], weights: Mapping[str, float] | None = None
+        self,
+        components: Mapping[str, Recommender],
+        weights: Mapping[str, float] | None = None,
+        units: Mapping[str, float] | None = None,
     ) -> None:
         if not components:
             raise ModelError("Expected at least one component to blend, found none.")
         self.components = dict(components)
         self.weights = self._complete(weights)
+        self.units = dict(units or {})
 
     def fit(self, interactions: Interactions, catalogue: Catalogue) -> Self:
-        """Fit every component on these purchases; the weights stay as they are."""
+        """Fit every component on these purchases; weights and known units stay as they are."""
         for component in self.components.values():
             component.fit(interactions, catalogue)
-        return self._check_fitted()
+        self._check_fitted()
+        return self._measure_units(interactions)
 
     def extend(self, shared: Mapping[str, Recommender]) -> Blend:
         """Return a blend with further components at weight 0: until fitted, it scores as this one.
@@ -108,7 +115,7 @@ class Blend(Recommender):
         taken = sorted(self.components.keys() & shared.keys())
         if taken:
             raise ModelError(f"Expected new component names, found {', '.join(taken)} again.")
-        return Blend({**self.components, **shared}, self.weights)
+        return Blend({**self.components, **shared}, self.weights, self.units)
 
     def fit_weights(
         self,
@@ -144,7 +151,8 @@ class Blend(Recommender):
         Privacy: holds scores of shoppers' toys; stays at the merchant.
         """
         self._check_fitted()
-        return gather_candidates(self.components, train_histories, valid_targets)
+        self._measure_units(train_histories)
+        return gather_candidates(self.components, self.units, train_histories, valid_targets)
 
     def score(self, histories: Interactions) -> Floats:
         """Return the weighted sum: float32 [n_rows, n_items]."""
@@ -153,12 +161,8 @@ class Blend(Recommender):
         total = np.zeros((histories.n_shoppers, self.n_items), dtype=np.float32)
         for rows in chunks(histories.n_shoppers, self.n_items):
             part, block = histories.rows(rows), total[rows[0] : rows[-1] + 1]
-            # In the order of the names, so that the same weights always give the same bits.
-            for name in sorted(self.components):
-                weight = self.weights[name]
-                if weight > 0:
-                    scores = self.components[name].score(part)
-                    block += scores * (np.float32(weight) * inverse_spread(scores))[:, None]
+            for name, factor in self._factors():
+                block += self.components[name].score(part) * factor
         return total
 
     def explain(self, histories: Interactions, items: npt.ArrayLike) -> Explanation:
@@ -178,16 +182,28 @@ class Blend(Recommender):
         asked = np.asarray(items, dtype=np.int32)
         terms: dict[str, Floats] = {}
         purchases = np.zeros((histories.n_purchases, asked.size), dtype=np.float32)
-        for name in sorted(self.components):
-            if self.weights[name] > 0:
-                model = self.components[name]
-                scores = model.score(histories)
-                factor = np.float32(self.weights[name]) * inverse_spread(scores)[0]
-                terms[name] = scores[0, asked] * factor
-                parts = model.contributions(histories, asked)
-                if parts is not None:
-                    purchases += parts * factor
+        for name, factor in self._factors():
+            model = self.components[name]
+            terms[name] = model.score(histories)[0, asked] * factor
+            parts = model.contributions(histories, asked)
+            if parts is not None:
+                purchases += parts * factor
         return Explanation(asked, terms, purchases)
+
+    def _factors(self) -> list[tuple[str, np.float32]]:
+        """Return what each component's scores are multiplied by, without idle components."""
+        # In the order of the names, so that the same weights always give the same bits.
+        return [
+            (name, np.float32(self.weights[name] / self.units.get(name, 1.0)))
+            for name in sorted(self.components)
+            if self.weights[name] > 0
+        ]
+
+    def _measure_units(self, histories: Interactions) -> Self:
+        for name, model in self.components.items():
+            if name not in self.units:
+                self.units[name] = typical_best(model, histories)
+        return self
 
     def _complete(self, weights: Mapping[str, float] | None) -> dict[str, float]:
         if weights is None:

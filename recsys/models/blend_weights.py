@@ -12,29 +12,43 @@ from recsys.data.interactions import Interactions
 from recsys.errors import ModelError
 from recsys.models.base import CHUNK_CELLS, Recommender, chunks
 
-__all__ = ["Candidates", "WeightSearch", "gather_candidates", "inverse_spread"]
+__all__ = ["Candidates", "WeightSearch", "gather_candidates", "typical_best"]
 
 Floats = npt.NDArray[np.float32]
 
 
-def inverse_spread(scores: Floats) -> Floats:
-    """Return 1 / standard deviation of each row, float32 [n_rows], 0 for a row of equal scores."""
-    spread = scores.std(axis=1)
-    # Rounding leaves a spread of some 1e-7 of the level in a row of equal scores.
-    level = np.abs(scores).max(axis=1, initial=0.0)
-    inverse = np.divide(1, spread, out=np.zeros_like(spread), where=spread > 1e-6 * level)
-    return np.asarray(inverse, dtype=np.float32)
+def typical_best(model: Recommender, histories: Interactions, sample: int = 500) -> float:
+    """Return the mean over shoppers of the best score, the unit of a component's weight.
+
+    Args:
+        model: fitted.
+        histories: about `sample` rows are taken at even distances among those with a purchase.
+        sample: most rows scored.
+
+    Returns:
+        A positive number; 1.0 where the best scores are not positive or there is no history.
+
+    Privacy: reads shoppers' purchases; the unit stays at the merchant with the weights.
+    """
+    rows = np.flatnonzero(histories.lengths > 0)
+    rows = rows[:: max(1, -(-rows.size // sample))]
+    bests = [
+        model.score(histories.rows(rows[block])).max(axis=1, initial=-np.inf)
+        for block in chunks(rows.size, histories.n_items)
+    ]
+    best = float(np.concatenate(bests).mean()) if bests else 0.0
+    return best if np.isfinite(best) and best > 0 else 1.0
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Candidates:
-    """How far each rival toy lies above each target, per component, on the shopper's scale.
+    """How far each rival toy lies above each target, per component, in the component's unit.
 
     Only rivals that some component puts among its best are kept, and only targets that some
     component finds: the others are in no list of ten, whatever the weights.
 
     Args:
-        gaps: component name to float32 [n_cells], rival's scaled score less the target's.
+        gaps: component name to float32 [n_cells], rival's score less the target's.
         starts: int64 [n_targets + 1]; target t owns cells `starts[t]:starts[t + 1]`.
         shopper: int64 [n_targets], which shopper a target belongs to.
         n_targets_of: int64 [n_shoppers], targets of each evaluated shopper, kept or not.
@@ -123,6 +137,7 @@ class WeightSearch:
 
 def gather_candidates(
     components: Mapping[str, Recommender],
+    units: Mapping[str, float],
     histories: Interactions,
     targets: Interactions,
     depth: int = 200,
@@ -131,6 +146,7 @@ def gather_candidates(
 
     Args:
         components: name to fitted model.
+        units: name to the score that counts as 1.
         histories, targets: same rows; shoppers without a target are left out.
         depth: best toys kept per component.
 
@@ -154,7 +170,7 @@ def gather_candidates(
         known, wanted = histories.rows(shoppers[block]), targets.rows(shoppers[block])
         rows, toys = np.unique(np.stack([wanted.row_index, wanted.items]), axis=1)
         n_targets[block] = np.bincount(rows, minlength=block.size)
-        scores = {name: _scaled(model, known, rows, toys) for name, model in components.items()}
+        scores = {name: _masked(model, known, rows, toys) for name, model in components.items()}
         kept = np.zeros(rows.size, dtype=bool)
         for values in scores.values():
             kept |= _within(values, rows, toys, depth)
@@ -165,7 +181,8 @@ def gather_candidates(
         rivals[np.arange(rows.size), toys] = False
         pair, rival = np.nonzero(rivals)
         for name, values in scores.items():
-            gaps[name].append(values[rows[pair], rival] - values[rows, toys][pair])
+            gap = values[rows[pair], rival] - values[rows, toys][pair]
+            gaps[name].append(gap / np.float32(units[name]))
         sizes.append(np.bincount(pair, minlength=rows.size))
         owners.append(block[rows])
     joined = {n: np.concatenate(g) if g else np.empty(0, np.float32) for n, g in gaps.items()}
@@ -174,15 +191,14 @@ def gather_candidates(
     return Candidates(joined, np.concatenate([[0], np.cumsum(size)]), owner, n_targets)
 
 
-def _scaled(
+def _masked(
     model: Recommender,
     known: Interactions,
     rows: npt.NDArray[np.int64],
     toys: npt.NDArray[np.int64],
 ) -> Floats:
-    """Return scores on the shopper's scale, seen toys at the end unless they are targets."""
+    """Return scores with seen toys far below all others, unless they are targets."""
     scores = model.score(known)
-    scores = scores * inverse_spread(scores)[:, None]
     wanted = scores[rows, toys]
     # Finite, because a weight times infinity would make the gaps of two seen toys undefined.
     scores[known.row_index, known.items] = np.float32(-1e30)
@@ -193,15 +209,18 @@ def _scaled(
 def _within(
     scores: Floats, rows: npt.NDArray[np.int64], toys: npt.NDArray[np.int64], depth: int
 ) -> npt.NDArray[np.bool_]:
-    """Tell for each target whether fewer than `depth` toys lie above it."""
-    wanted = scores[rows, toys]
-    above = np.count_nonzero(scores[rows] > wanted[:, None], axis=1)
-    return np.asarray(above < depth)
+    """Tell for each target whether it ranks among the best `depth`, ties at half rank."""
+    wanted, block = scores[rows, toys][:, None], scores[rows]
+    above = np.count_nonzero(block > wanted, axis=1)
+    level = np.count_nonzero(block == wanted, axis=1)
+    return np.asarray(above + (level + 1) / 2 <= depth)
 
 
 def _mark_best(rivals: npt.NDArray[np.bool_], scores: Floats, depth: int) -> None:
     if depth >= scores.shape[1]:
         rivals[:] = True
         return
-    best = np.argpartition(-scores, depth - 1, axis=1)[:, :depth]
-    np.put_along_axis(rivals, best, True, axis=1)
+    # Toys level with the last place are left out: where a component says nothing of most toys
+    # they are thousands, and a target among them is not found by that component anyway.
+    place = scores.shape[1] - depth
+    rivals |= scores > np.partition(scores, place, axis=1)[:, place, None]

@@ -373,7 +373,8 @@ def _print_review(review: Any, *, with_code: bool) -> None:
     console.print(table)
     console.print(
         f"cost: epsilon [bold]{review.cost_epsilon:.3g}[/]; "
-        f"held already {review.spent_epsilon:.3g}; together {review.after_epsilon:.3g} of {review.budget.epsilon:g} "
+        f"held already {review.spent_epsilon:.3g}; "
+        f"together {review.after_epsilon:.3g} of {review.budget.epsilon:g} "
         f"(delta {review.budget.delta:g})"
     )
     for finding in review.findings:

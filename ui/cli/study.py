@@ -177,7 +177,9 @@ def describe(progress: Any) -> str:
     texts = {
         "phase": f"[bold]{progress.phase}[/]: state published, jobs sent",
         "answer": f"  {progress.merchant} released its update",
-        "dropped": f"  [yellow]{progress.merchant} left out ({progress.phase}): {progress.detail}[/]",
+        "dropped": (
+            f"  [yellow]{progress.merchant} left out ({progress.phase}): {progress.detail}[/]"
+        ),
         "merged": f"  merged {progress.detail} updates",
         "model": f"[bold]model[/]: {progress.detail}",
         "delivered": f"  {progress.merchant} serves the model",
