@@ -20,7 +20,9 @@ class ShopDraw:
     """
 
     def __init__(self, merchants: int, n_categories: int, generator: np.random.Generator) -> None:
-        self._log_size = np.linspace(0.7, -0.7, merchants) + generator.normal(0, 0.15, merchants)
+        # One chain beside independents of unequal size, as toy markets are.
+        self._log_size = np.append(1.9, np.linspace(0.0, -1.5, merchants - 1))
+        self._log_size += generator.normal(0, 0.15, merchants)
         # The first and largest shop sells everything alike; each other has three specialities.
         self.special = np.zeros((merchants, n_categories))
         for shop in range(1, merchants):

@@ -30,7 +30,7 @@ def synthesize(
     *,
     merchants: int = 6,
     shoppers: int = 20_000,
-    toys: int = 800,
+    toys: int = 300,
     seed: int = 0,
     habits: Habits | None = None,
 ) -> Marketplace:

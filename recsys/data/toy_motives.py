@@ -39,11 +39,11 @@ class Habits:
         specialisation: how strongly a family's favourite category draws it to a shop.
     """
 
-    purchases: float = 12.0
+    purchases: float = 14.0
     spread: float = 0.65
-    taste: float = 0.5
-    content: float = 0.35
-    toys_per_circle: int = 40
+    taste: float = 0.7
+    content: float = 0.15
+    toys_per_circle: int = 25
     circles: int = 2
     persistence: float = 0.6
     tail: float = 0.9

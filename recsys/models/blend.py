@@ -99,11 +99,21 @@ class Blend(Recommender):
         self.weights = self._complete(weights)
         self.units = dict(units or {})
 
+    @property
+    def n_items(self) -> int:
+        """Number of toys in the one catalogue that all components were fitted on."""
+        sizes = {model.n_items for model in self.components.values()}
+        if len(sizes) != 1:
+            raise ModelError(
+                f"Expected components over one catalogue, found catalogues of {sorted(sizes)} "
+                "toys. Fit them on the same catalogue."
+            )
+        return sizes.pop()
+
     def fit(self, interactions: Interactions, catalogue: Catalogue) -> Self:
         """Fit every component on these purchases; weights and known units stay as they are."""
         for component in self.components.values():
             component.fit(interactions, catalogue)
-        self._check_fitted()
         return self._measure_units(interactions)
 
     def extend(self, shared: Mapping[str, Recommender]) -> Blend:
@@ -138,7 +148,6 @@ class Blend(Recommender):
 
         Privacy: reads every shopper's purchases; the weights stay at the merchant.
         """
-        self._check_fitted()
         if base_weights is not None:
             self.weights = self._complete(base_weights)
         candidates = self.candidates(train_histories, valid_targets)
@@ -150,13 +159,12 @@ class Blend(Recommender):
 
         Privacy: holds scores of shoppers' toys; stays at the merchant.
         """
-        self._check_fitted()
+        self.check_histories(train_histories)
         self._measure_units(train_histories)
         return gather_candidates(self.components, self.units, train_histories, valid_targets)
 
     def score(self, histories: Interactions) -> Floats:
         """Return the weighted sum: float32 [n_rows, n_items]."""
-        self._check_fitted()
         self.check_histories(histories)
         total = np.zeros((histories.n_shoppers, self.n_items), dtype=np.float32)
         for rows in chunks(histories.n_shoppers, self.n_items):
@@ -175,7 +183,6 @@ class Blend(Recommender):
         Raises:
             ModelError: another number of rows than one.
         """
-        self._check_fitted()
         self.check_histories(histories)
         if histories.n_shoppers != 1:
             raise ModelError("Expected the history of exactly one shopper to explain.")
@@ -218,13 +225,3 @@ class Blend(Recommender):
                 f"{': ' + ', '.join(unknown) if unknown else ''}."
             )
         return {name: float(weights.get(name, 0.0)) for name in self.components}
-
-    def _check_fitted(self) -> Self:
-        sizes = {model.n_items for model in self.components.values()}
-        if len(sizes) != 1:
-            raise ModelError(
-                f"Expected components over one catalogue, found catalogues of {sorted(sizes)} "
-                "toys. Fit them on the same catalogue."
-            )
-        self._n_items = sizes.pop()
-        return self

@@ -39,7 +39,7 @@ class ContentSimilarity(Recommender):
     name: ClassVar[str] = "content"
 
     def __init__(
-        self, decay: float = 0.6, words: float = 1.0, category: float = 0.5, brand: float = 0.5
+        self, decay: float = 0.5, words: float = 1.0, category: float = 0.5, brand: float = 0.5
     ) -> None:
         self.decay = decay
         self.words = words

@@ -46,8 +46,8 @@ class LocalALS(Recommender):
     def __init__(
         self,
         factors: int = 64,
-        regularization: float = 1.0,
-        alpha: float = 10.0,
+        regularization: float = 0.1,
+        alpha: float = 20.0,
         iterations: int = 15,
         decay: float = 0.8,
         seed: int = 0,

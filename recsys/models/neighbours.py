@@ -42,9 +42,9 @@ class ItemNeighbours(Recommender):
 
     def __init__(
         self,
-        decay: float = 0.7,
+        decay: float = 0.6,
         gap_decay: float = 0.85,
-        backward: float = 0.4,
+        backward: float = 0.3,
         shrinkage: float = 20.0,
         window: int = 20,
     ) -> None:

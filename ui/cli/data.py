@@ -59,7 +59,7 @@ def synthesize(
     out: Annotated[Path, typer.Argument(help="The marketplace folder to write.")],
     merchants: Annotated[int, typer.Option(min=1)] = 6,
     shoppers: Annotated[int, typer.Option(min=1)] = 20_000,
-    toys: Annotated[int, typer.Option(min=10)] = 800,
+    toys: Annotated[int, typer.Option(min=10)] = 300,
     seed: Annotated[int, typer.Option(help="The same seed gives the same marketplace.")] = 0,
 ) -> None:
     """Invent a toy marketplace: catalogue, shoppers with children and tastes, merchants."""

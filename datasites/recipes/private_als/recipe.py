@@ -15,6 +15,7 @@ from recsys.errors import PrivacyError
 from recsys.federation import Update, fedavg, support_weighted
 from recsys.models.private_als import (
     PrivateALSSettings,
+    average_rounds,
     initial_embeddings,
     make_plan,
     merged_counts,
@@ -110,7 +111,12 @@ class PrivateALSRecipe(Recipe):
                 if rule == "fedavg"
                 else support_weighted(weighed, "item_embeddings", "item_counts")
             )
-            state["item_embeddings"] = merged.astype(np.float32)
+            state["item_embeddings"] = state[f"round:{phase}"] = merged.astype(np.float32)
+            chosen = PrivateALSSettings.from_dict(settings)
+            if phase == f"als-{chosen.rounds}":
+                rounds = [state.get(f"round:als-{t}") for t in range(1, chosen.rounds + 1)]
+                finished = [embeddings for embeddings in rounds if embeddings is not None]
+                state["item_embeddings"] = average_rounds(finished, chosen)
         return state
 
     def model(
@@ -119,7 +125,8 @@ class PrivateALSRecipe(Recipe):
         from recsys.models import Popularity, SharedEmbeddings
 
         return {
-            "shared": SharedEmbeddings(arrays["item_embeddings"]),
+            # This fold-in was the best on `valid` of invented markets of every size tried.
+            "shared": SharedEmbeddings(arrays["item_embeddings"], alpha=2.0, regularization=0.01),
             "shared_popularity": Popularity(arrays["item_counts"]),
         }
 

@@ -46,9 +46,9 @@ class PrivateALSSettings:
         PrivacyError: a setting outside its range.
     """
 
-    factors: int = 8
-    rounds: int = 6
-    averaged_rounds: int = 6
+    factors: int = 16
+    rounds: int = 3
+    averaged_rounds: int = 2
     clip: float = 1.0
     weight_bound: float = 1.0
     count_bound: int = 5

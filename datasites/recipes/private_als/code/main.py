@@ -76,7 +76,9 @@ def quality(catalogue, shop, settings, plan, noise):
     state = load_file(INPUTS / "state" / "state.safetensors")
     models = [
         ContentSimilarity().fit(shop.split.train, catalogue),
-        SharedEmbeddings(state["item_embeddings"]).fit(shop.split.train, catalogue),
+        SharedEmbeddings(state["item_embeddings"], alpha=2.0, regularization=0.01).fit(
+            shop.split.train, catalogue
+        ),
     ]
     columns = []
     for model in models:
