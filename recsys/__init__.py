@@ -1,1 +1,4 @@
-"""Private recommenders: data, models, privacy, federation, evaluation. Knows no PySyft, no screens."""
+"""Private recommenders: data, models, privacy, federation, evaluation.
+
+Knows nothing of PySyft and nothing of screens.
+"""
