@@ -84,7 +84,7 @@ class Service:
         if not done.exists() and desk.has_data(self.home):
             catalogue = store.load_catalogue(self.home)
             self.link.publish_mock(
-                "toy-purchases",
+                "mock-shop",
                 "Invented purchases over the public catalogue, in the schema of the real ones.",
                 store.mock_files(catalogue),
             )

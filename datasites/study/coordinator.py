@@ -103,8 +103,8 @@ class Coordinator:
         for phase in self.proposal.phases:
             if phase.name in done["finished"]:
                 continue
-            yield Progress("phase", phase.name)
             self._send(phase.name, state, merchants)
+            yield Progress("phase", phase.name)
             updates: list[Update] = []
             dropped: dict[str, str] = {}
             for merchant, update, why in self._collect(phase.name, merchants):

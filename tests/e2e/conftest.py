@@ -20,9 +20,7 @@ def small_marketplace() -> Marketplace:
 
 
 @pytest.fixture
-def open_story(
-    tmp_path: Path, small_marketplace: Marketplace
-) -> Iterator[Callable[..., Story]]:
+def open_story(tmp_path: Path, small_marketplace: Marketplace) -> Iterator[Callable[..., Story]]:
     """Open a story whose services are stopped at the end, whatever happens."""
     opened: list[Story] = []
 

@@ -57,9 +57,7 @@ def test_a_marketplace_learns_and_serves(open_story: OpenStory) -> None:
 
 def _nothing_private_in_the_share(story: Story) -> None:
     shopper_ids = [
-        identity
-        for shop in story.marketplace.shops.values()
-        for identity in shop.all.shopper_ids
+        identity for shop in story.marketplace.shops.values() for identity in shop.all.shopper_ids
     ]
     # Short numbers occur by chance in any ciphertext; longer ids do not.
     telling = [str(identity).encode() for identity in shopper_ids if len(str(identity)) >= 6]
