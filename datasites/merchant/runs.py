@@ -18,6 +18,7 @@ from typing import Any
 from datasites.errors import GateError, ReviewError, SandboxError
 from datasites.merchant import code, gate, sandbox
 from datasites.merchant.home import MerchantHome
+from datasites.merchant.slots import heavy_work
 from datasites.protocol import Phase, Proposal
 from recsys.files import atomic_write_bytes, atomic_write_text
 
@@ -66,19 +67,20 @@ def execute(
         wall_seconds=home.settings.wall_seconds,
         cpu_seconds=home.settings.wall_seconds,
     )
-    outcome = sandbox.run(
-        code_folder,
-        inputs={
-            "data": home.data,
-            "job": folder / "inputs" / "job",
-            "state": folder / "inputs" / "state",
-        },
-        output=folder / "output",
-        log=folder / "log.txt",
-        limits=limits,
-        expected_digest=code.code_digest(home.requests / proposal.study / "code"),
-        unsafe_no_sandbox=home.settings.unsafe_no_sandbox,
-    )
+    with heavy_work():
+        outcome = sandbox.run(
+            code_folder,
+            inputs={
+                "data": home.data,
+                "job": folder / "inputs" / "job",
+                "state": folder / "inputs" / "state",
+            },
+            output=folder / "output",
+            log=folder / "log.txt",
+            limits=limits,
+            expected_digest=code.code_digest(home.requests / proposal.study / "code"),
+            unsafe_no_sandbox=home.settings.unsafe_no_sandbox,
+        )
     facts = {
         "ok": outcome.ok,
         "reason": outcome.reason,

@@ -1,0 +1,38 @@
+"""`make bench ARGS="[--data DIR] [part ...]"`: run the parts asked for, all by default.
+
+Parts: privacy (what the well-known formula really gives), speed (a private sweep against one
+iteration of implicit's ALS; batch recommendation), landmarks (real toys, needs --data).
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from benchmarks import landmarks, privacy, speed
+
+PARTS = ("privacy", "speed", "landmarks")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="make bench ARGS=...", description=__doc__)
+    parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}; all if left out")
+    parser.add_argument("--data", type=Path, help="a marketplace folder with real toys")
+    chosen = parser.parse_args()
+    unknown = sorted(set(chosen.parts) - set(PARTS))
+    if unknown:
+        parser.error(f"expected parts of {', '.join(PARTS)}; found {', '.join(unknown)}")
+    parts = chosen.parts or PARTS
+    if "privacy" in parts:
+        privacy.run()
+    if "speed" in parts:
+        speed.run()
+    if "landmarks" in parts:
+        if chosen.data is None:
+            print("landmarks: left out, they need --data DIR with the real toys")
+        else:
+            landmarks.run(chosen.data)
+
+
+if __name__ == "__main__":
+    main()
