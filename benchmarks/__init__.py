@@ -1,1 +1,1 @@
-"""Measurements that anyone can repeat: `make bench`. Side by side in one run, medians and ratios."""
+"""Measurements that anyone can repeat with `make bench`: side by side in one run, with ratios."""
