@@ -13,7 +13,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 
-from scipy.optimize import brentq
 from scipy.special import erfcx, log_ndtr
 
 from recsys.errors import PrivacyError
@@ -88,6 +87,8 @@ def mu_of(epsilon: float, delta: float) -> float:
 
 
 def _root(function: Callable[[float], float], low: float, high: float) -> float:
+    from scipy.optimize import brentq  # a sixth of a second that most callers do not need
+
     return float(brentq(function, low, high, xtol=_TOLERANCE, rtol=1e-14, maxiter=500))
 
 

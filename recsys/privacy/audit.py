@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import chi2, norm
+from scipy.special import chdtri, ndtri
 
 from recsys.errors import PrivacyError
 from recsys.privacy._validate import require_fraction, require_positive
@@ -80,7 +80,7 @@ def audit_canaries(
     # Standard error of a standardised difference of means (Hedges, 1981).
     total = len(present) + len(absent)
     error = math.sqrt(total / (len(present) * len(absent)) + estimate**2 / (2 * total))
-    return CanaryAudit(promised, estimate, estimate - float(norm.isf(false_alarm)) * error)
+    return CanaryAudit(promised, estimate, estimate - float(-ndtri(false_alarm)) * error)
 
 
 def noise_problems(residuals: Float, sigma: float, false_alarm: float = FALSE_ALARM) -> list[str]:
@@ -94,7 +94,7 @@ def noise_problems(residuals: Float, sigma: float, false_alarm: float = FALSE_AL
     require_positive("sigma", sigma)
     n = residuals.size
     ratio = float(np.sum((residuals / sigma) ** 2))
-    low, high = chi2.ppf(false_alarm / 2, n), chi2.isf(false_alarm / 2, n)
+    low, high = chdtri(n, 1 - false_alarm / 2), chdtri(n, false_alarm / 2)
     problems = []
     if not low <= ratio <= high:
         problems.append(
@@ -102,7 +102,7 @@ def noise_problems(residuals: Float, sigma: float, false_alarm: float = FALSE_AL
             f"found {ratio / n:.3f}."
         )
     mean = float(np.sum(residuals / sigma)) / math.sqrt(n)
-    if abs(mean) > norm.isf(false_alarm / 2):
+    if abs(mean) > -ndtri(false_alarm / 2):
         problems.append(f"Expected noise around 0, found it {mean:.1f} standard errors away.")
     return problems
 
@@ -116,6 +116,6 @@ def reuse_problems(first: Float, second: Float, false_alarm: float = FALSE_ALARM
     """
     scale = float(np.linalg.norm(first) * np.linalg.norm(second))
     correlation = float(np.vdot(first, second)) / scale if scale else 1.0
-    if abs(correlation) * math.sqrt(first.size) <= norm.isf(false_alarm / 2):
+    if abs(correlation) * math.sqrt(first.size) <= -ndtri(false_alarm / 2):
         return []
     return [f"Expected independent noise, found a correlation of {correlation:.3f}."]
