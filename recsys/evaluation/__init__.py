@@ -2,13 +2,17 @@
 
 from recsys.evaluation.bootstrap import Difference, intervals, paired_difference
 from recsys.evaluation.protocol import KS, Evaluation, combine, evaluate
+from recsys.evaluation.report import ModelFigures, Report, measured
 
 __all__ = [
     "KS",
     "Difference",
     "Evaluation",
+    "ModelFigures",
+    "Report",
     "combine",
     "evaluate",
     "intervals",
+    "measured",
     "paired_difference",
 ]

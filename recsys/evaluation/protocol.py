@@ -49,6 +49,16 @@ class Evaluation:
         """Number of shoppers evaluated."""
         return int(self.rows.size)
 
+    def where(self, keep: npt.NDArray[np.bool_]) -> Evaluation:
+        """Return the evaluation of some of the shoppers only; `keep` is bool [n_evaluated]."""
+        return Evaluation(
+            {name: values[keep] for name, values in self.per_shopper.items()},
+            self.rows[keep],
+            self.lists[keep],
+            self.ks,
+            self.n_items,
+        )
+
     def overall(self) -> dict[str, float]:
         """Return the mean of every metric over shoppers, coverage@k, and `n`.
 

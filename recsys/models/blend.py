@@ -28,11 +28,11 @@ Floats = npt.NDArray[np.float32]
 
 DEFAULT_WEIGHTS: Mapping[str, float] = {
     "content": 1.0,
-    "neighbours": 0.5,
-    "local": 0.0,
-    "popularity": 0.02,
+    "neighbours": 0.4,
+    "local": 0.05,
+    "popularity": 0.06,
 }
-"""Public start: fitted to no shop of yours, good where a shop is too small to fit its own."""
+"""Public start, best on the valid split of a public benchmark (Amazon Toys, eight shops)."""
 
 
 @dataclass(frozen=True, eq=False)

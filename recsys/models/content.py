@@ -108,8 +108,6 @@ def catalogue_features(
         catalogue: public facts; blank or missing fields give no terms.
         words, category, brand: weights of the blocks, see `ContentSimilarity`.
     """
-    from sklearn.preprocessing import normalize
-
     frame = catalogue.frame
     titles, paths, brands = (
         frame[name].fillna("").astype(str).tolist() for name in ("title", "category_path", "brand")
@@ -126,7 +124,10 @@ def catalogue_features(
     ]
     if not blocks:
         return sp.csr_matrix((catalogue.n_items, 0), dtype=np.float32)
-    return normalize(sp.hstack(blocks, format="csr")).astype(np.float32)
+    features = sp.hstack(blocks, format="csr")
+    lengths = np.sqrt(np.asarray(features.multiply(features).sum(axis=1)).ravel())
+    inverse = np.divide(1.0, lengths, out=np.zeros_like(lengths), where=lengths > 0)
+    return (sp.diags(inverse) @ features).tocsr().astype(np.float32)
 
 
 def _tfidf(values: list[str], analyzer: Callable[[str], list[str]] | None) -> sp.csr_matrix:

@@ -21,12 +21,14 @@ class Filters:
         age: of the child, in years; None for any.
         categories: category paths or beginnings of them; () for all.
         exclude: catalogue indices that are not to be shown.
+        price_min: lowest price; None for any.
     """
 
     price_max: float | None = None
     age: float | None = None
     categories: tuple[str, ...] = ()
     exclude: tuple[int, ...] = ()
+    price_min: float | None = None
 
     def allowed(self, catalogue: Catalogue) -> npt.NDArray[np.bool_]:
         """One flag per toy: bool [n_items]."""
@@ -34,6 +36,8 @@ class Filters:
         allowed = np.ones(catalogue.n_items, dtype=bool)
         if self.price_max is not None:
             allowed &= ~(frame["price"].to_numpy(dtype=float) > self.price_max)
+        if self.price_min is not None:
+            allowed &= ~(frame["price"].to_numpy(dtype=float) < self.price_min)
         if self.age is not None:
             allowed &= ~(frame["age_from"].to_numpy(dtype=float) > self.age)
             allowed &= ~(frame["age_to"].to_numpy(dtype=float) < self.age)

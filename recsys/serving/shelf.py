@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from recsys.data import Catalogue, Interactions
 from recsys.errors import ModelError
@@ -42,11 +43,28 @@ class Shelf:
     Args:
         blend: fitted components and their weights.
         catalogue: public facts, for filters and reasons.
+        in_stock: bool [n_items], the toys that this shop can send; None for all.
+
+    Raises:
+        ModelError: a stock list or a blend over another number of toys.
     """
 
-    def __init__(self, blend: Blend, catalogue: Catalogue) -> None:
+    def __init__(
+        self,
+        blend: Blend,
+        catalogue: Catalogue,
+        in_stock: npt.NDArray[np.bool_] | None = None,
+    ) -> None:
+        n_items = catalogue.n_items
+        stock = np.ones(n_items, dtype=bool) if in_stock is None else np.asarray(in_stock, bool)
+        if stock.shape != (n_items,) or blend.n_items != n_items:
+            raise ModelError(
+                f"Expected a blend and a stock list over the catalogue's {n_items} toys, found "
+                f"{blend.n_items} and {stock.size}. Use those of the same catalogue."
+            )
         self._blend = blend
         self._catalogue = catalogue
+        self._in_stock = stock
 
     def recommend(
         self, history: Sequence[int], n: int = 12, filters: Filters | None = None
@@ -66,8 +84,7 @@ class Shelf:
                 "Look them up in the catalogue's index_of."
             )
         basket = Interactions.from_lists([list(history)], n_items)
-        self._blend.score(basket.rows([]))
-        allowed = (filters or Filters()).allowed(self._catalogue)
+        allowed = (filters or Filters()).allowed(self._catalogue) & self._in_stock
         best = self._blend.recommend(basket, n, allowed)
         if not best.ids[0].size:
             return []

@@ -1,0 +1,213 @@
+"""The blend: its arithmetic, its weights, and that joining changes nothing unless it helps."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Self
+
+import numpy as np
+import pytest
+
+from recsys.data import Catalogue, Interactions
+from recsys.errors import ModelError
+from recsys.evaluation import evaluate
+from recsys.models import Blend, ContentSimilarity, ItemNeighbours, Popularity, Recommender
+from recsys.models.blend import DEFAULT_WEIGHTS
+from recsys.models.blend_weights import WeightSearch, gather_candidates, typical_best
+from tests.contracts.recommenders import N_ITEMS, toy_catalogue, toy_purchases
+
+N = 200
+
+
+class Known(Recommender):
+    """Scores given per shopper id; rows of other shoppers score zero."""
+
+    name: ClassVar[str] = "known"
+
+    def __init__(self, by_id: dict[str, np.ndarray]) -> None:
+        self._by_id = by_id
+        self._n_items = N_ITEMS
+
+    def fit(self, interactions: Interactions, catalogue: Catalogue) -> Self:
+        return self
+
+    def score(self, histories: Interactions) -> np.ndarray:
+        nothing = np.zeros(N_ITEMS, dtype=np.float32)
+        rows = [self._by_id.get(name, nothing) for name in histories.shopper_ids]
+        return np.array(rows, dtype=np.float32).reshape(len(rows), N_ITEMS)
+
+
+def market(seed: int = 0) -> tuple[Interactions, Interactions]:
+    return toy_purchases(N, seed=seed), toy_purchases(N, seed=seed + 100, longest=1)
+
+
+def noisy(targets: Interactions, strength: float, seed: int) -> Known:
+    """A component that knows the targets, more or less."""
+    rng = np.random.default_rng(seed)
+    scores = rng.random((targets.n_shoppers, N_ITEMS)).astype(np.float32)
+    scores[np.arange(targets.n_shoppers), targets.items[targets.indptr[:-1]]] += strength
+    return Known(dict(zip(targets.shopper_ids, scores, strict=True)))
+
+
+def test_scores_are_the_weighted_sum_in_units() -> None:
+    train, _ = market()
+    content, popular = ContentSimilarity(), Popularity()
+    blend = Blend(
+        {"content": content, "popularity": popular},
+        {"content": 2.0, "popularity": 0.5},
+        {"content": 4.0, "popularity": 10.0},
+    ).fit(train, toy_catalogue())
+    expected = content.score(train) * 0.5 + popular.score(train) * 0.05
+    np.testing.assert_allclose(blend.score(train), expected, rtol=1e-5)
+
+
+def test_units_are_the_mean_best_score_and_survive_another_fit() -> None:
+    train, valid = market()
+    popular = Popularity()
+    blend = Blend({"popularity": popular}).fit(train, toy_catalogue())
+    best = float(train.item_counts().max())
+    assert blend.units["popularity"] == pytest.approx(best)
+    blend.fit(train.append(valid), toy_catalogue())
+    assert blend.units["popularity"] == pytest.approx(best)
+    nobody = Interactions.from_lists([[]], N_ITEMS)
+    assert typical_best(Popularity().fit(nobody, toy_catalogue()), nobody) == 1.0
+
+
+def test_a_component_that_helps_is_taken_up() -> None:
+    train, valid = market()
+    alone = Blend({"content": ContentSimilarity()}).fit(train, toy_catalogue())
+    before = evaluate(alone, train, valid).overall()["ndcg@10"]
+    wide = alone.extend({"shared": noisy(valid, 1.0, 1)}).fit_weights(train, valid)
+    assert wide.weights["shared"] > 0
+    assert evaluate(wide, train, valid).overall()["ndcg@10"] > before + 0.1
+
+
+def test_a_useless_component_leaves_every_bit_as_it_was() -> None:
+    train, valid = market()
+    alone = Blend({"content": ContentSimilarity(), "neighbours": ItemNeighbours()})
+    alone.fit(train, toy_catalogue()).fit_weights(train, valid)
+    for useless in (Known({}), Known(dict.fromkeys(train.shopper_ids, np.ones(N_ITEMS)))):
+        wide = alone.extend({"shared": useless})
+        np.testing.assert_array_equal(wide.score(train), alone.score(train))
+        wide.fit_weights(train, valid)
+        assert wide.weights["shared"] == 0
+        assert {n: wide.weights[n] for n in alone.weights} == alone.weights
+        np.testing.assert_array_equal(wide.score(train), alone.score(train))
+        assert wide.recommend(train).ids[0].tolist() == alone.recommend(train).ids[0].tolist()
+
+
+def test_pure_noise_is_seldom_believed() -> None:
+    # Several shares are tried, so chance passes one standard error more often than one test would.
+    train, valid = market()
+    search = WeightSearch(errors=2.0)
+    alone = Blend({"content": ContentSimilarity()}).fit(train, toy_catalogue())
+    taken = [
+        alone.extend({"shared": noisy(valid, 0.0, seed)}).fit_weights(train, valid, search=search)
+        for seed in range(10)
+    ]
+    assert sum(blend.weights["shared"] > 0 for blend in taken) <= 3
+
+
+def test_gains_within_one_standard_error_are_not_taken() -> None:
+    train, valid = market()
+    blend = Blend({"content": ContentSimilarity(), "shared": noisy(valid, 1.0, 2)}, {"content": 1})
+    blend.fit(train, toy_catalogue()).fit_weights(train, valid, search=WeightSearch(errors=1e9))
+    assert blend.weights == {"content": 1.0, "shared": 0.0}
+
+
+def test_a_harmful_component_is_dropped() -> None:
+    train, valid = market()
+    against = {name: -s for name, s in noisy(valid, 1.0, 3)._by_id.items()}
+    start = {"content": 1.0, "shared": 0.5}
+    blend = Blend({"content": ContentSimilarity(), "shared": Known(against)}, start)
+    blend.fit(train, toy_catalogue()).fit_weights(train, valid)
+    assert blend.weights["shared"] < 0.05 * blend.weights["content"]
+
+
+def test_small_shops_keep_the_public_weights() -> None:
+    train, valid = market()
+    rows = np.arange(20)
+    blend = Blend({"content": ContentSimilarity(), "popularity": Popularity()})
+    blend.fit(train, toy_catalogue()).fit_weights(train.rows(rows), valid.rows(rows))
+    assert blend.weights == {n: DEFAULT_WEIGHTS[n] for n in ("content", "popularity")}
+
+
+def test_shops_without_valid_purchases_can_be_fitted() -> None:
+    train, _ = market()
+    nothing = Interactions.from_lists([[]] * N, N_ITEMS)
+    blend = Blend({"content": ContentSimilarity()}).fit(train, toy_catalogue())
+    assert blend.fit_weights(train, nothing).weights == {"content": 1.0}
+
+
+def test_weights_start_where_they_are_told_to() -> None:
+    train, valid = market()
+    blend = Blend({"content": ContentSimilarity(), "popularity": Popularity()})
+    blend.fit(train, toy_catalogue())
+    still = WeightSearch(min_shoppers=10**6)
+    blend.fit_weights(train, valid, {"popularity": 3.0}, still)
+    assert blend.weights == {"content": 0.0, "popularity": 3.0}
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_candidates_give_the_ndcg_of_the_full_ranking(several: bool) -> None:
+    train, valid = market(3)
+    if several:
+        valid = toy_purchases(N, seed=55, longest=4)
+    blend = Blend({"content": ContentSimilarity(), "popularity": Popularity()})
+    blend.fit(train, toy_catalogue())
+    for weights in ({"content": 1.0}, {"content": 1.0, "popularity": 0.7}):
+        blend.weights = {"content": 0.0, "popularity": 0.0, **weights}
+        found = blend.candidates(train, valid).ndcg(blend.weights)
+        expected = evaluate(blend, train, valid).per_shopper["ndcg@10"]
+        np.testing.assert_allclose(found, expected, atol=1e-9)
+
+
+def test_few_candidates_find_the_targets_that_reach_the_list() -> None:
+    train, valid = market(4)
+    content = ContentSimilarity().fit(train, toy_catalogue())
+    found = gather_candidates({"content": content}, {"content": 1.0}, train, valid, depth=15)
+    expected = evaluate(content, train, valid).per_shopper["ndcg@10"]
+    np.testing.assert_allclose(found.ndcg({"content": 1.0}), expected, atol=1e-9)
+    assert found.shopper.size < N
+
+
+def test_terms_add_up_and_purchases_explain_what_they_can() -> None:
+    train, _ = market()
+    blend = Blend(
+        {
+            "content": ContentSimilarity(),
+            "neighbours": ItemNeighbours(),
+            "popularity": Popularity(),
+        },
+        {"content": 1.0, "neighbours": 0.4, "popularity": 0.1},
+    ).fit(train, toy_catalogue())
+    shopper = Interactions.from_lists([[3, 9, 4]], N_ITEMS)
+    asked = blend.recommend(shopper, 6).ids[0]
+    found = blend.explain(shopper, asked)
+    np.testing.assert_allclose(found.scores, blend.score(shopper)[0, asked], rtol=1e-5)
+    told = found.terms["content"] + found.terms["neighbours"]
+    np.testing.assert_allclose(found.purchases.sum(axis=0), told, rtol=1e-4, atol=1e-6)
+    shares = np.sum(list(found.shares().values()), axis=0)
+    np.testing.assert_allclose(shares, 1, rtol=1e-5)
+    assert min(share.min() for share in found.shares().values()) >= 0
+    with pytest.raises(ModelError, match="exactly one shopper"):
+        blend.explain(train, asked)
+
+
+@pytest.mark.parametrize(
+    "weights", [{"content": -1.0}, {"content": float("nan")}, {"elsewhere": 1.0}]
+)
+def test_weights_that_make_no_sense_are_refused(weights: dict[str, float]) -> None:
+    with pytest.raises(ModelError, match="Expected finite weights"):
+        Blend({"content": ContentSimilarity()}, weights)
+
+
+def test_components_have_to_fit_together() -> None:
+    with pytest.raises(ModelError, match="at least one component"):
+        Blend({})
+    blend = Blend({"content": ContentSimilarity()})
+    with pytest.raises(ModelError, match="new component names"):
+        blend.extend({"content": Popularity()})
+    small = Popularity().fit(toy_purchases(5, n_items=8), toy_catalogue(8))
+    large = Popularity().fit(toy_purchases(5), toy_catalogue())
+    with pytest.raises(ModelError, match="one catalogue"):
+        Blend({"a": small, "b": large}).score(toy_purchases(2))
