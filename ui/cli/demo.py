@@ -209,32 +209,21 @@ MODELS = {
 
 
 def _serve_page(story: Story, manifest: Path, port: int) -> None:
-    from ui.cli.web import start_server, wait_ready
+    from ui.cli.web import address_of, free_port, start_server, stop_server, wait_ready
 
-    chosen = port or _free_port()
-    server = start_server(manifest, chosen)
+    chosen = port or free_port()
+    server = start_server(manifest, chosen, log=story.settings.workdir / "logs" / "web.log")
     try:
         with console.status("opening the web page ..."):
-            wait_ready(chosen)
-        console.print(
-            f"\n[bold green]http://127.0.0.1:{chosen}[/]  shop, merchant console and insights; "
-            "Ctrl-C stops everything",
-            highlight=False,
-        )
+            wait_ready(chosen, process=server)
+        _rule("The marketplace is open")
+        console.print(f"\n  [bold green]{address_of(chosen)}[/]\n", highlight=False)
+        console.print("shop, merchant console and insights; Ctrl-C stops everything")
         while server.poll() is None:
             story.services.check()
             time.sleep(0.5)
     finally:
-        server.terminate()
-        server.wait()
-
-
-def _free_port() -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+        stop_server(server)
 
 
 def _rule(title: str) -> None:
