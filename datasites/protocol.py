@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
 
 from datasites.errors import ReviewError
+from recsys.errors import PrivacyError
 from recsys.privacy import GaussianEvent
 
 __all__ = [
@@ -78,8 +79,25 @@ class Phase(_Strict):
     def _name(cls, value: str) -> str:
         return safe_name(value)
 
+    @field_validator("outputs")
+    @classmethod
+    def _outputs(cls, value: tuple[ArraySpec, ...]) -> tuple[ArraySpec, ...]:
+        if len({spec.name for spec in value}) != len(value):
+            raise ValueError("expected arrays of different names; two share one")
+        return value
+
+    @field_validator("events")
+    @classmethod
+    def _events(cls, value: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
+        try:
+            for event in value:
+                GaussianEvent.from_dict(event)
+        except (PrivacyError, TypeError) as error:
+            raise ValueError(str(error)) from None
+        return value
+
     def privacy_events(self) -> list[GaussianEvent]:
-        """The events as objects. Raises PrivacyError on an unknown kind."""
+        """The events as objects."""
         return [GaussianEvent.from_dict(event) for event in self.events]
 
 
@@ -104,10 +122,17 @@ class Proposal(_Strict):
     unit: Literal["shopper"] = "shopper"
     phases: Annotated[tuple[Phase, ...], Field(min_length=1, max_length=512)]
 
-    @field_validator("study")
+    @field_validator("study", "recipe")
     @classmethod
-    def _study(cls, value: str) -> str:
+    def _names(cls, value: str) -> str:
         return safe_name(value)
+
+    @field_validator("phases")
+    @classmethod
+    def _phases(cls, value: tuple[Phase, ...]) -> tuple[Phase, ...]:
+        if len({phase.name for phase in value}) != len(value):
+            raise ValueError("expected phases of different names; two share one")
+        return value
 
     @property
     def sha256(self) -> str:
@@ -128,21 +153,29 @@ class Proposal(_Strict):
         return [event for phase in self.phases for event in phase.privacy_events()]
 
 
-class Round(_Strict):
+class _OfStudy(_Strict):
+    study: str
+
+    # The name becomes a folder's at the merchant: a path must not pass.
+    @field_validator("study")
+    @classmethod
+    def _study(cls, value: str) -> str:
+        return safe_name(value)
+
+
+class Round(_OfStudy):
     """Run one phase of an approved study."""
 
     kind: Literal["round"] = "round"
-    study: str
     phase: str
     proposal_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     state: StateRef | None = None
 
 
-class Result(_Strict):
+class Result(_OfStudy):
     """The finished model of a study: to be verified, stored and served."""
 
     kind: Literal["result"] = "result"
-    study: str
     proposal_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     state: StateRef
 

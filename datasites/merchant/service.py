@@ -150,7 +150,7 @@ class Service:
             log.warning("run failed", job=job, reason=str(error))
             return "failed"
         self.ledger.commit(job, outcome)
-        log.info("released", job=job, arrays=sorted(outcome))
+        log.info("released", job=job, arrays=sorted(outcome["arrays"]))
         return "committed"
 
     def _result(self, submission: Submission, result: Result) -> bool:

@@ -27,6 +27,7 @@ from datasites.protocol import Proposal, Result, Round, StateRef
 from datasites.recipes import recipe_named
 from datasites.study.home import ScientistHome
 from datasites.study.settings import StudySettings
+from recsys.errors import ModelError
 from recsys.federation import Update
 from recsys.files import atomic_write_bytes, atomic_write_text
 
@@ -193,10 +194,19 @@ class Coordinator:
             array = arrays.get(spec.name)
             if array is None or array.shape != spec.shape or str(array.dtype) != spec.dtype:
                 return None, f"sent an update whose array '{spec.name}' is not the declared one"
+        names = [spec.name for spec in self.proposal.phase(phase).outputs]
+        try:
+            update = Update(
+                arrays={name: arrays[name] for name in names},
+                weight=1.0,
+                events=self.proposal.phase(phase).privacy_events(),
+                merchant=merchant,
+            )
+        except ModelError:
+            return None, "sent an update with numbers that are not finite"
         kept = self.folder / "updates" / phase / f"{merchant.replace('@', '_at_')}.safetensors"
         atomic_write_bytes(kept, files["release.safetensors"])
-        events = self.proposal.phase(phase).privacy_events()
-        return Update(arrays=arrays, weight=1.0, events=events, merchant=merchant), ""
+        return update, ""
 
     # -- checkpoint and result -----------------------------------------------------------------
 

@@ -30,6 +30,9 @@ __all__ = ["QUALITY_FIGURES", "PrivateALSRecipe"]
 QUALITY_FIGURES = ("content hr@10", "content ndcg@10", "shared hr@10", "shared ndcg@10")
 """What the sums of the `quality` phase are, in order; all on the `valid` split."""
 
+# A merchant plans whatever a stranger's proposal says, so its size has a bound.
+_MOST = {"rounds": 500, "factors": 1024}
+
 
 class PrivateALSRecipe(Recipe):
     """Alternating least squares under shopper-level privacy, merged with FedAvg each round."""
@@ -51,6 +54,12 @@ class PrivateALSRecipe(Recipe):
                 f"[model] of private-als: expected quality_metrics = {len(QUALITY_FIGURES)}, "
                 f"found {settings.quality_metrics}. Leave it out."
             )
+        for name, most in _MOST.items():
+            if getattr(settings, name) > most:
+                raise SettingsError(
+                    f"[model] of private-als: expected {name} of at most {most}, "
+                    f"found {getattr(settings, name)}"
+                )
         return settings.to_dict()
 
     def phases(self, settings: dict[str, Any], budget: Budget, n_items: int) -> tuple[Phase, ...]:
@@ -105,7 +114,7 @@ class PrivateALSRecipe(Recipe):
                     update.arrays["quality_sums"], update.arrays["shopper_count"]
                 )
         else:
-            weighed = [_with_support(update, state, len(updates)) for update in updates]
+            weighed = [_with_support(update, state) for update in updates]
             merged = (
                 fedavg(weighed, "item_embeddings")
                 if rule == "fedavg"
@@ -131,12 +140,14 @@ class PrivateALSRecipe(Recipe):
         }
 
 
-def _with_support(update: Update, state: dict[str, np.ndarray], merchants: int) -> Update:
+def _with_support(update: Update, state: dict[str, np.ndarray]) -> Update:
     """The update with its merchant's noised counts and size; an average one's if it has none.
 
     A merchant that dropped out of the `counts` phase may still train.
     """
     sizes = [float(size[0]) for key, size in state.items() if key.startswith("size_of:")]
     size = state.get(f"size_of:{update.merchant}", [float(np.median(sizes))])[0]
-    counts = state.get(f"counts_of:{update.merchant}", state["item_counts"] / merchants)
-    return replace(update, weight=float(size), arrays={**update.arrays, "item_counts": counts})
+    counts = state.get(f"counts_of:{update.merchant}", state["item_counts"] / len(sizes))
+    return replace(
+        update, weight=max(1.0, float(size)), arrays={**update.arrays, "item_counts": counts}
+    )
