@@ -21,7 +21,7 @@ def models_chart(rows: pd.DataFrame, label: str) -> Any:
     order = list(rows["title"])
     base = alt.Chart(rows).encode(y=alt.Y("title:N", sort=order, title=None, axis=_names()))
     bars = base.mark_bar(cornerRadiusEnd=5, height=ROW - 8).encode(
-        x=alt.X("value:Q", title=label, scale=alt.Scale(zero=True)),
+        x=alt.X("value:Q", title=label, scale=alt.Scale(zero=True), axis=_numbers()),
         color=alt.Color(
             "model:N",
             scale=alt.Scale(
@@ -70,7 +70,7 @@ def merchants_chart(table: pd.DataFrame, label: str) -> Any:
         .mark_rule(strokeWidth=3, opacity=0.55)
         .encode(
             y=axis,
-            x=alt.X("alone:Q", title=label, scale=alt.Scale(zero=False)),
+            x=alt.X("alone:Q", title=label, scale=alt.Scale(zero=False), axis=_numbers()),
             x2="federated:Q",
             color=alt.condition("datum.gain >= 0", alt.value(QUIET), alt.value("#d00000")),
         )
@@ -108,7 +108,7 @@ def privacy_chart(table: pd.DataFrame) -> Any:
         .mark_bar(cornerRadiusEnd=5, height=ROW - 10, color=QUIET)
         .encode(
             y=alt.Y("merchant:N", sort="-x", title=None, axis=_names()),
-            x=alt.X("epsilon:Q", title="epsilon", scale=alt.Scale(zero=True)),
+            x=alt.X("epsilon:Q", title="epsilon", scale=alt.Scale(zero=True), axis=_numbers()),
             tooltip=[
                 "merchant:N",
                 alt.Tooltip("epsilon:Q", format=".3f"),
@@ -127,7 +127,7 @@ def cost_chart(table: pd.DataFrame) -> Any:
         .mark_bar(cornerRadiusEnd=5, height=ROW - 10, color="#3d7ea6")
         .encode(
             y=alt.Y("phase:N", sort=list(table["phase"]), title=None, axis=_names()),
-            x=alt.X("seconds:Q", title="seconds"),
+            x=alt.X("seconds:Q", title="seconds", axis=_numbers()),
             tooltip=[
                 "phase:N",
                 alt.Tooltip("seconds:Q", format=",.1f"),
@@ -140,3 +140,7 @@ def cost_chart(table: pd.DataFrame) -> Any:
 
 def _names() -> Any:
     return alt.Axis(labelLimit=260, labelFontSize=13, labelOverlap=False, ticks=False, domain=False)
+
+
+def _numbers() -> Any:
+    return alt.Axis(tickCount=7)

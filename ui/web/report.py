@@ -11,12 +11,13 @@ import pandas as pd
 
 from datasites.errors import SettingsError
 
-__all__ = ["ALL", "MODEL_TITLES", "Report", "dearest_privacy", "read_report"]
+__all__ = ["ALL", "MODEL_TITLES", "Gain", "Report", "dearest_privacy", "read_report"]
 
 ALL = "all merchants"
 MODEL_TITLES = {
-    "popularity": "Best sellers",
+    "popularity": "Best sellers of all shops",
     "content": "What the toys are",
+    "own_popularity": "Best sellers of each shop",
     "local": "Each shop's own model",
     "alone": "Alone: best without sharing",
     "shared": "Shared embeddings only",
@@ -24,6 +25,16 @@ MODEL_TITLES = {
     "pooled": "All data in one place",
 }
 """Models in the order in which charts show them; others follow under their own names."""
+
+
+@dataclass(frozen=True)
+class Gain:
+    """NDCG@10 together minus alone, paired over `n` shoppers, with its 95 % interval."""
+
+    mean: float
+    low: float
+    high: float
+    n: int
 
 
 @dataclass(frozen=True)
@@ -37,6 +48,7 @@ class Report:
             (the interval; NaN where there is none).
         privacy: columns merchant and whatever the report says of each: epsilon, delta, events.
         cost: columns phase, seconds, peak_mb.
+        gain: what joining adds over all shoppers; None where the report does not say.
     """
 
     raw: str
@@ -44,6 +56,7 @@ class Report:
     figures: pd.DataFrame
     privacy: pd.DataFrame
     cost: pd.DataFrame
+    gain: Gain | None
 
     def metrics(self) -> list[str]:
         """Names of the metrics, in the report's order."""
@@ -88,6 +101,7 @@ def read_report(path: Path) -> Report:
             figures=_figures(values["results"]),
             privacy=_rows(values.get("privacy", {}), "merchant", ["epsilon", "delta", "events"]),
             cost=_rows(values.get("cost", {}), "phase", ["seconds", "peak_mb"]),
+            gain=_gain(values.get("gain")),
         )
     except FileNotFoundError:
         raise SettingsError(
@@ -98,6 +112,13 @@ def read_report(path: Path) -> Report:
             f"{path} is not a report ({type(error).__name__}: {error}). "
             "Write it anew with `toyfed demo --report FILE`."
         ) from None
+
+
+def _gain(found: dict[str, Any] | None) -> Gain | None:
+    if not found:
+        return None
+    mean, low, high = (float(found[name]) for name in ("ndcg@10", "low", "high"))
+    return Gain(mean, low, high, int(found["n"]))
 
 
 def _figures(results: dict[str, Any]) -> pd.DataFrame:

@@ -151,6 +151,7 @@ def report(tmp_path: Path) -> Path:
                 "results": results,
                 "privacy": {SHOP: {"epsilon": 0.9, "delta": 1e-5, "events": 5}},
                 "cost": {"als-1": {"seconds": 3.5, "peak_mb": 300}},
+                "gain": {"ndcg@10": 0.01, "low": 0.004, "high": 0.016, "n": 99},
             }
         )
     )

@@ -30,6 +30,7 @@ def test_figures_gains_privacy_and_cost(manifest: Path, report: Path, open_page:
     assert "NDCG@10, together 0.0900 +12.5% against alone" in told
     assert "Merchants not worse off 1 of 2" in told
     assert "Privacy of every shopper ε 0.9" in told
+    assert "Joining adds +0.0100 NDCG@10** (95 %: +0.0040 to +0.0160), paired over 99" in told
     assert len(page.get("vega_lite_chart")) == 5  # two of quality, gains, privacy, cost
     labels = {button.proto.label for button in page.get("download_button")}
     assert labels == {"JSON", "CSV"}

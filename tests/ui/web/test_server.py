@@ -19,7 +19,7 @@ from datasites.errors import SettingsError
 from datasites.merchant import Ledger, MerchantHome
 from datasites.merchant.store import load_catalogue, load_shop
 from datasites.protocol import Proposal
-from tests.ui.web.market import SHOP, STUDY
+from tests.ui.web.market import SHOP, STUDY, join
 from ui.cli.web import address_of, free_port, start_server, stop_server, wait_ready
 from ui.web.manifest import Manifest, write_manifest
 
@@ -109,7 +109,6 @@ def test_a_walk_through_the_pages(
     ask: Callable[..., Proposal],
     tmp_path: Path,
 ) -> None:
-    pytest.importorskip("datasites.merchant.serving")
     page, home = browser_page, homes[SHOP]
     ask(home)
     elsewhere: list[str] = []
@@ -146,6 +145,37 @@ def test_a_walk_through_the_pages(
 
     assert not [url for url in elsewhere if not url.startswith((server, "data:", "blob:"))]
     _nothing_private(elsewhere, tmp_path / "server.log", home)
+
+
+@pytest.mark.e2e
+def test_a_shopper_of_a_shop_that_joined(
+    server: str, browser_page: Page, homes: dict[str, MerchantHome], tmp_path: Path
+) -> None:
+    page, home = browser_page, homes[SHOP]
+    join(home)
+    page.goto(server)
+    cards = page.locator(".tf-card")
+    cards.first.wait_for()
+    assert cards.count() == 12
+    for text in cards.all_inner_texts():
+        title, *facts = [line for line in text.splitlines() if line.strip()]
+        assert title in set(load_catalogue(home).frame["title"])
+        assert len(facts) >= 2  # category and brand, and a reason at the end
+        assert "chose" in facts[-1] or "chosen" in facts[-1] or "popular" in facts[-1]
+    assert all(
+        source.startswith("data:image/svg+xml")
+        for source in cards.locator("img").evaluate_all("all => all.map(one => one.src)")
+    )
+
+    page.get_by_text("Side by side").click()
+    page.get_by_role("heading", name="Together with other shops").wait_for()
+    page.wait_for_function("document.querySelectorAll('.tf-grid').length === 2")
+    assert cards.count() == 24
+
+    page.get_by_role("link", name="Merchant").click()
+    page.get_by_role("tab", name="What joining brought").click()
+    page.get_by_text("these figures stay here").wait_for()
+    _nothing_private([], tmp_path / "server.log", home)
 
 
 def _choose(page: Page, where: str, name: str) -> None:
