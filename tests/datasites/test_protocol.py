@@ -130,5 +130,5 @@ def test_unsafe_names(name: str) -> None:
 
 
 def test_a_phase_that_was_not_approved_is_named(make_proposal: Callable[..., Proposal]) -> None:
-    with pytest.raises(ReviewError, match="'als-9'.*counts, als-1, quality"):
+    with pytest.raises(ReviewError, match=r"'als-9'.*counts, als-1, quality"):
         make_proposal().phase("als-9")

@@ -1,0 +1,189 @@
+"""One pass of the service over jobs, with crashes in between; only the link is a stand-in."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from safetensors.numpy import save
+
+from datasites.merchant import Ledger, MerchantHome, desk, runs
+from datasites.merchant.service import Service
+from datasites.protocol import Proposal, Round
+from datasites.syftbox.types import Submission, SyncReport
+
+Proposals = Callable[..., Proposal]
+Submissions = Callable[..., Submission]
+
+
+class Link:
+    """Jobs in, answers out, all in memory."""
+
+    own_fingerprint = "1111"
+
+    def __init__(self) -> None:
+        self.waiting: list[Submission] = []
+        self.answers: list[tuple[str, str, str, dict[str, bytes]]] = []
+        self.mocks: list[str] = []
+        self.quarantined: list[tuple[str, str]] = []
+
+    def sync(self) -> SyncReport:
+        return SyncReport(0, self.quarantined)
+
+    def peers(self) -> list[Any]:
+        return []
+
+    def submissions(self) -> list[Submission]:
+        return list(self.waiting)
+
+    def publish_mock(self, name: str, _summary: str, files: dict[str, bytes]) -> None:
+        self.mocks += [name, *files]
+
+    def reply(self, job: str, status: str, message: str, files: dict[str, bytes]) -> None:
+        self.answers.append((job, status, message, files))
+        self.waiting = [one for one in self.waiting if one.job != job]
+
+
+@pytest.fixture
+def link() -> Link:
+    return Link()
+
+
+@pytest.fixture
+def service(home: MerchantHome, ledger: Ledger, link: Link) -> Service:
+    return Service(home, link, ledger)
+
+
+@pytest.fixture
+def approved(
+    service: Service, link: Link, make_proposal: Proposals, make_submission: Submissions
+) -> Proposal:
+    proposal = make_proposal()
+    link.waiting = [make_submission("toys-proposal", proposal)]
+    assert service.step() == 0
+    desk.approve(service.home, service.ledger, "toys", by="me")
+    assert service.step() == 1
+    assert [(job, status) for job, status, *_ in link.answers] == [("toys-proposal", "done")]
+    link.answers.clear()
+    return proposal
+
+
+def round_of(proposal: Proposal) -> Round:
+    return Round(study=proposal.study, phase="counts", proposal_sha256=proposal.sha256)
+
+
+def test_the_mock_is_published_once_and_holds_no_shopper(service: Service, link: Link) -> None:
+    service.step()
+    service.step()
+    assert link.mocks == ["mock-shop", "mock.csv"]
+
+
+def test_what_was_not_approved_is_refused_and_costs_nothing(
+    service: Service, link: Link, make_proposal: Proposals, make_submission: Submissions
+) -> None:
+    link.waiting = [
+        make_submission("early", round_of(make_proposal())),
+        make_submission("odd", {"kind": "round", "[/x]": 1}),
+    ]
+    assert service.step() == 2
+    assert [(job, status) for job, status, *_ in link.answers] == [
+        ("early", "refused"),
+        ("odd", "refused"),
+    ]
+    assert service.ledger.spent().epsilon == 0
+    assert [one.kind for one in service.ledger.entries()][-2:] == ["refused", "refused"]
+
+
+def test_a_rejected_proposal_is_answered_with_the_reason(
+    service: Service, link: Link, make_proposal: Proposals, make_submission: Submissions
+) -> None:
+    link.waiting = [make_submission("toys-proposal", make_proposal())]
+    service.step()
+    desk.reject(service.home, service.ledger, "toys", reason="not now", by="me")
+    service.step()
+    assert link.answers == [("toys-proposal", "refused", "rejected: not now", {})]
+
+
+@pytest.mark.slow
+def test_one_job_is_run_and_paid_once_however_often_it_comes(
+    service: Service, link: Link, approved: Proposal, make_submission: Submissions
+) -> None:
+    job = make_submission("toys-counts", round_of(approved))
+    for _ in range(2):
+        link.waiting = [job]
+        assert service.step() == 1
+    first, second = link.answers
+    assert first == second
+    assert first[1] == "done"
+    assert list(first[3]) == ["release.safetensors"]
+    kinds = [one.kind for one in service.ledger.entries()]
+    assert kinds.count("reserved") == kinds.count("committed") == 1
+
+
+def test_a_run_that_a_crash_cut_off_is_lost_and_stays_spent(
+    service: Service, link: Link, approved: Proposal, make_submission: Submissions
+) -> None:
+    phase = approved.phase("counts")
+    runs.prepare(service.home, "toys-counts", approved, phase)
+    service.ledger.reserve("toys", "toys-counts", "counts", phase.privacy_events())
+    spent = service.ledger.spent()
+    after = Service(service.home, link, service.ledger)
+    after.recover()
+    link.waiting = [make_submission("toys-counts", round_of(approved))]
+    assert after.step() == 1
+    (answer,) = link.answers
+    assert answer[1] == "failed"
+    assert answer[3] == {}
+    assert service.ledger.spent() == spent
+    assert spent.epsilon > 0
+    assert service.ledger.state_of("toys-counts") == "failed"
+
+
+def test_a_release_that_was_kept_before_the_crash_is_booked_and_delivered(
+    service: Service, link: Link, approved: Proposal, make_submission: Submissions
+) -> None:
+    import numpy as np
+
+    phase = approved.phase("counts")
+    runs.prepare(service.home, "toys-counts", approved, phase)
+    service.ledger.reserve("toys", "toys-counts", "counts", phase.privacy_events())
+    data = save({one.name: np.ones(one.shape, one.dtype) for one in phase.outputs})
+    facts = {
+        "arrays": {one.name: list(one.shape) for one in phase.outputs},
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "bytes": len(data),
+    }
+    folder = service.home.runs / "toys-counts"
+    (folder / "release.safetensors").write_bytes(data)
+    (folder / "release.json").write_text(json.dumps(facts))
+    after = Service(service.home, link, service.ledger)
+    after.recover()
+    after.recover()
+    link.waiting = [make_submission("toys-counts", round_of(approved))]
+    after.step()
+    assert link.answers == [("toys-counts", "done", "", {"release.safetensors": data})]
+    assert service.ledger.state_of("toys-counts") == "committed"
+
+
+@pytest.mark.slow
+def test_failing_code_tells_its_sender_nothing(
+    service: Service, link: Link, make_proposal: Proposals, make_submission: Submissions
+) -> None:
+    main = "raise ValueError('s0000001 bought T00001')\n"
+    proposal = make_proposal(study="sly")
+    link.waiting = [make_submission("sly-proposal", proposal, main=main)]
+    service.step()
+    desk.approve(service.home, service.ledger, "sly", by="me", read_foreign_code=True)
+    service.step()
+    link.waiting = [make_submission("sly-counts", round_of(proposal), main=main)]
+    service.step()
+    assert link.answers[-1][:3] == (
+        "sly-counts",
+        "failed",
+        "the run failed; its log stays at the merchant",
+    )
+    assert "s0000001" not in json.dumps([one.body for one in service.ledger.entries()])
+    assert "s0000001" in (service.home.runs / "sly-counts" / "log.txt").read_text()
