@@ -32,6 +32,8 @@ __all__ = [
     "sha256_of",
 ]
 
+_MOST_BYTES = 1 << 20
+_LEAST_MU, _MOST_MU = 1e-9, 1e3
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,46}[a-z0-9])?")
 
 
@@ -91,8 +93,10 @@ class Phase(_Strict):
     def _events(cls, value: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
         try:
             for event in value:
-                GaussianEvent.from_dict(event)
-        except (PrivacyError, TypeError) as error:
+                mu = GaussianEvent.from_dict(event).mu
+                if not _LEAST_MU <= mu <= _MOST_MU:
+                    raise ValueError(f"expected a mu from {_LEAST_MU:g} to {_MOST_MU:g} each")
+        except (PrivacyError, TypeError, ArithmeticError) as error:
             raise ValueError(str(error)) from None
         return value
 
@@ -186,6 +190,12 @@ _ADAPTER: TypeAdapter[Proposal | Round | Result] = TypeAdapter(Message)
 
 def parse_message(params: dict[str, Any]) -> Proposal | Round | Result:
     """Check a job's parameters. Raises ReviewError that says what is wrong and where."""
+    try:
+        size = len(json.dumps(params, ensure_ascii=False, allow_nan=False).encode())
+    except (ValueError, TypeError, RecursionError):
+        raise ReviewError("expected a message of plain JSON, found other values in it") from None
+    if size > _MOST_BYTES:
+        raise ReviewError(f"expected a message of at most {_MOST_BYTES} bytes, found {size}")
     try:
         return _ADAPTER.validate_python(params)
     except ValidationError as error:

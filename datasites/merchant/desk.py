@@ -313,18 +313,24 @@ def check_result(
 def _same_study(
     home: MerchantHome, ledger: Ledger, submission: Submission, message: Round | Result
 ) -> Request:
-    request = _read_request(home, ledger, message.study)
+    # The ledger is asked first: a peer learns nothing of studies that are not its own.
     approval = ledger.approval(message.study)
     if approval is None:
-        raise ReviewError(
-            f"'{message.study}' has no standing approval here ({request.status}): "
-            "nothing of it runs"
-        )
+        raise ReviewError(f"'{message.study}' has no standing approval here: nothing of it runs")
     if submission.sender != approval.sender:
-        raise ReviewError(f"'{message.study}' was approved for another data scientist")
+        raise ReviewError(f"'{message.study}' has no standing approval here: nothing of it runs")
     if message.proposal_sha256 != approval.params_sha256:
         raise ReviewError(
             f"'{submission.job}' refers to another proposal than the approved one: settings, "
             "phases or cost differ. Propose them as a new study."
+        )
+    request = _read_request(home, ledger, message.study)
+    if (request.code_sha256, request.proposal.sha256) != (
+        approval.code_sha256,
+        approval.params_sha256,
+    ):
+        raise ReviewError(
+            f"the files of '{message.study}' on this machine are not the ones that were approved: "
+            "they were changed here. Nothing of it runs."
         )
     return request

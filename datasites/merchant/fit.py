@@ -13,6 +13,7 @@ does not make a shop worse beyond the noise of its own validation split.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -23,12 +24,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from datasites.errors import DatasiteError
+from datasites.errors import DatasiteError, SettingsError
 from datasites.merchant.home import MerchantHome
 from datasites.merchant.slots import heavy_work
 from datasites.merchant.store import load_catalogue, load_shop
 from datasites.recipes import recipe_named
 from recsys.artifact import load_model
+from recsys.data import Interactions
+from recsys.errors import ArtifactError, ModelError
 from recsys.files import atomic_path, atomic_write_text
 
 if TYPE_CHECKING:
@@ -62,13 +65,20 @@ def verify_artefact(home: MerchantHome, folder: Path) -> None:
 
     Raises ArtifactError if a byte is wrong or the catalogue is another.
     """
-    load_model(folder, catalogue_digest=load_catalogue(home).digest)
+    catalogue = load_catalogue(home)
+    model = load_model(folder, catalogue_digest=catalogue.digest)
+    try:
+        recipe = recipe_named(model.recipe)
+        for component in recipe.model(dict(model.arrays), model.settings["model"]).values():
+            component.fit(Interactions.from_lists([], catalogue.n_items), catalogue)
+    except (ModelError, SettingsError, KeyError) as error:
+        raise ArtifactError(f"expected a model that fits this datasite: {error}") from None
 
 
 def run_in_own_process(home: MerchantHome, study: str) -> None:
     """Fit in a process of its own, so that the service stays small. Raises DatasiteError."""
     log = home.private / "fit.log"
-    with log.open("ab") as file:
+    with log.open("ab") as file, contextlib.suppress(subprocess.TimeoutExpired):
         done = subprocess.run(
             [sys.executable, "-m", "datasites.merchant.fit", str(home.root), study],
             stdout=file,
@@ -77,10 +87,11 @@ def run_in_own_process(home: MerchantHome, study: str) -> None:
             timeout=_OUT_OF_TIME,
             check=False,
         )
-    if done.returncode != 0:
-        raise DatasiteError(
-            f"the merchant's blend for '{study}' could not be fitted; the reason is in {log}"
-        )
+        if done.returncode == 0:
+            return
+    raise DatasiteError(
+        f"the merchant's blend for '{study}' could not be fitted; the reason is in {log}"
+    )
 
 
 def own_components() -> dict[str, Recommender]:

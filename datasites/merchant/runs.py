@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from datasites.errors import GateError, ReviewError, SandboxError
-from datasites.merchant import code, gate, sandbox
+from datasites.merchant import gate, sandbox
 from datasites.merchant.home import MerchantHome
 from datasites.merchant.slots import heavy_work
 from datasites.protocol import Phase, Proposal
@@ -52,7 +52,7 @@ def prepare(home: MerchantHome, job: str, proposal: Proposal, phase: Phase) -> P
 
 
 def execute(
-    home: MerchantHome, job: str, code_folder: Path, proposal: Proposal, phase: Phase
+    home: MerchantHome, job: str, code_folder: Path, code_sha256: str, phase: Phase
 ) -> dict[str, Any]:
     """Run one phase in the sandbox, pass its outputs through the gate and keep the release.
 
@@ -78,7 +78,7 @@ def execute(
             output=folder / "output",
             log=folder / "log.txt",
             limits=limits,
-            expected_digest=code.code_digest(home.requests / proposal.study / "code"),
+            expected_digest=code_sha256,
             unsafe_no_sandbox=home.settings.unsafe_no_sandbox,
         )
     facts = {

@@ -13,6 +13,7 @@ computed is unknown, so it counts as spent.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -25,8 +26,8 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from datasites.errors import DatasiteError, GateError, ReviewError, SandboxError
-from datasites.merchant import desk, fit, peers, runs, store
+from datasites.errors import DatasiteError, GateError, LedgerError, ReviewError, SandboxError
+from datasites.merchant import code, desk, fit, peers, runs, store
 from datasites.merchant.home import MerchantHome
 from datasites.merchant.ledger import Ledger
 from datasites.protocol import Proposal, Result, Round, parse_message
@@ -40,6 +41,8 @@ __all__ = ["Service", "serve"]
 
 log = structlog.get_logger()
 
+_FIT_TRIES = 3
+
 
 class Service:
     """One merchant's service. `step` does everything that is due and returns."""
@@ -49,6 +52,7 @@ class Service:
         self.link = link
         self.ledger = ledger
         self._told: set[tuple[str, str]] = set()
+        self._fits: dict[str, int] = {}
 
     def recover(self) -> None:
         """Declare runs that a crash cut off as lost, before anything else happens.
@@ -102,10 +106,16 @@ class Service:
             self._tell("refused", submission.job, str(error))
             self.link.reply(submission.job, "refused", str(error), {})
             return True
-        except DatasiteError as error:
-            # Transport hiccups and the like: the job stays queued and is tried again.
-            self._tell("postponed", submission.job, str(error))
+        except (DatasiteError, OSError) as error:
+            # The share is away, the disk is full: the job stays queued and is tried again.
+            self._tell("postponed", submission.job, _in_words(error))
             return False
+        except Exception as error:
+            # No message of a peer may end the service for everybody. The error's text may quote
+            # anything, so only its kind is told.
+            self._tell("refused", submission.job, f"not understood: {type(error).__name__}")
+            self.link.reply(submission.job, "refused", "the message was not understood", {})
+            return True
 
     def _tell(self, what: str, job: str, reason: str) -> None:
         """Book and log a refusal once, however often the loop meets it again."""
@@ -125,6 +135,10 @@ class Service:
     def _round(self, submission: Submission, order: Round) -> bool:
         job = submission.job
         state = self.ledger.state_of(job)
+        if state == "reserved":
+            # An error came between RESERVE and COMMIT: the same rules as after a crash.
+            self.recover()
+            state = self.ledger.state_of(job)
         outcome = self._run(submission, order) if state is None else state
         if outcome == "committed":
             self.link.reply(job, "done", "", runs.release_files(self.home, job))
@@ -141,10 +155,18 @@ class Service:
             self.link.download_state(
                 submission.sender, order.state.name, order.state.sha256, inputs / "state"
             )
-        self.ledger.reserve(order.study, job, phase.name, phase.privacy_events())
+        digest = code.code_digest(submission.code)
+        self.ledger.reserve(
+            order.study,
+            job,
+            phase.name,
+            phase.privacy_events(),
+            code_sha256=digest,
+            params_sha256=proposal.sha256,
+        )
         log.info("running", job=job, phase=phase.name)
         try:
-            outcome = runs.execute(self.home, job, submission.code, proposal, phase)
+            outcome = runs.execute(self.home, job, submission.code, digest, phase)
         except (SandboxError, GateError) as error:
             self.ledger.fail(job, str(error))
             log.warning("run failed", job=job, reason=str(error))
@@ -165,7 +187,15 @@ class Service:
             shutil.rmtree(folder, ignore_errors=True)
             fresh.replace(folder)
             self.ledger.note("model", {"study": result.study, "sha256": result.state.sha256})
-        fit.run_in_own_process(self.home, result.study)
+        try:
+            fit.run_in_own_process(self.home, result.study)
+        except DatasiteError as error:
+            tries = self._fits[submission.job] = self._fits.get(submission.job, 0) + 1
+            if tries < _FIT_TRIES:
+                raise
+            self._tell("failed", submission.job, str(error))
+            self.link.reply(submission.job, "failed", "the model could not be taken up", {})
+            return True
         self.link.reply(submission.job, "done", "", {})
         log.info("model is served", study=result.study)
         return True
@@ -197,21 +227,32 @@ def serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)
     with Ledger.open(home.ledger_path) as ledger, _only_one(home):
-        service = Service(
-            home, MerchantLink(home.settings.email, home.root, home.settings.share), ledger
-        )
-        service.recover()
+        service: Service | None = None
         while True:
             try:
+                if service is None:
+                    link = MerchantLink(home.settings.email, home.root, home.settings.share)
+                    service = Service(home, link, ledger)
+                    service.recover()
                 service.step()
                 _beat(home, "running", "")
-            except DatasiteError as error:
-                _beat(home, "troubled", str(error))
-                log.warning("pass failed; trying again", reason=str(error))
+            except LedgerError:
+                raise  # fail closed: nothing runs on books that do not verify
+            except (DatasiteError, OSError) as error:
+                log.warning("pass failed; trying again", reason=_in_words(error))
+                with contextlib.suppress(OSError):
+                    _beat(home, "troubled", _in_words(error))
             if once or stopping or (stop is not None and stop()):
                 break
             time.sleep(home.settings.poll_seconds)
     _beat(home, "stopped", "")
+
+
+def _in_words(error: Exception) -> str:
+    """An error for the merchant's log: ours as they are, the system's without file names."""
+    if isinstance(error, OSError):
+        return f"{error.strerror or type(error).__name__} (disk full, or the share is away?)"
+    return str(error)
 
 
 def _beat(home: MerchantHome, state: str, detail: str) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 
 from datasites.errors import ReviewError
 from datasites.merchant.home import MerchantHome
+from datasites.merchant.ledger import Ledger
 from recsys.data import (
     Catalogue,
     ReadReport,
@@ -49,7 +50,7 @@ def add_data(
     bought, report = read_purchases(purchases, public, dict(columns or {}))
     shop = Shop.from_split(home.settings.name, bought.split_or_leave_one_out())
     report = report.merged(catalogue_report)
-    if (home.data / "shop.parquet").exists() and any(home.runs.iterdir()):
+    if (home.data / "shop.parquet").exists() and _has_released(home):
         raise ReviewError(
             "expected a datasite without runs; studies have already run on the data that is here. "
             "Start a new datasite for new data, so that the ledger's guarantee stays true."
@@ -66,6 +67,10 @@ def add_data(
     atomic_write_text(home.private / "data-report.json", json.dumps(facts), mode=0o600)
     os.chmod(home.data, 0o700)
     return shop, report
+
+
+def _has_released(home: MerchantHome) -> bool:
+    return home.ledger_path.exists() and Ledger.open(home.ledger_path).spent().mu > 0
 
 
 def load_catalogue(home: MerchantHome) -> Catalogue:

@@ -12,6 +12,8 @@ Everything the coordinator holds has left a datasite noised and booked: it is tr
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -91,8 +93,13 @@ class Coordinator:
     def run(self) -> Iterator[Progress]:
         """Run every phase that is left, then deliver the model. Yields progress as it happens.
 
-        Raises ReviewError if no merchant approved, DatasiteError if a phase got no update at all.
+        Raises ReviewError if no merchant approved, DatasiteError if a phase got no update at all
+        or if another process runs this study.
         """
+        with _only_one(self.folder):
+            yield from self._run()
+
+    def _run(self) -> Iterator[Progress]:
         merchants = [name for name, (status, _) in self.answers().items() if status == "done"]
         if not merchants:
             raise ReviewError(
@@ -119,7 +126,7 @@ class Coordinator:
                 raise DatasiteError(
                     f"expected updates in phase '{phase.name}', no merchant sent one: "
                     f"{'; '.join(f'{name}: {why}' for name, why in dropped.items())}. "
-                    "See their services' logs; `toyfed study run` resumes here."
+                    "A phase runs once at each merchant, so this study has ended: start a new one."
                 )
             updates.sort(key=lambda update: update.merchant)
             state = self.recipe.merge(
@@ -232,23 +239,28 @@ class Coordinator:
         """Write artefact and model card, send them to every merchant, wait until they serve it."""
         from datasites.study.result import write_result
 
-        artefact = write_result(self, state)
+        artefact = self.folder / "artefact"
+        if not (artefact / "MODEL_CARD.md").exists():
+            write_result(self, state)
         yield Progress("model", detail=str(artefact))
         name = f"{self.proposal.study}-result"
-        sent = self.folder / "sent" / "result.json"
-        if not sent.exists():
+        sent_file = self.folder / "sent" / "result.json"
+        sent = json.loads(sent_file.read_text()) if sent_file.exists() else []
+        missing = [merchant for merchant in merchants if merchant not in sent]
+        if missing:
             files = {path.name: path.read_bytes() for path in sorted(artefact.iterdir())}
-            digest = self.link.publish_state(name, files, merchants)
+            digest = self.link.publish_state(name, files, missing)
             message = Result(
                 study=self.proposal.study,
                 proposal_sha256=self.proposal.sha256,
                 state=StateRef(name=name, sha256=digest),
             )
-            for merchant in merchants:
+            for merchant in missing:
                 self.link.submit(
                     merchant, name, self.folder / "code", message.model_dump(mode="json")
                 )
-            atomic_write_text(sent, json.dumps(merchants))
+                sent.append(merchant)
+                atomic_write_text(sent_file, json.dumps(sent))
         waiting = list(merchants)
         deadline = self._clock() + self.settings.federation.patience_seconds
         while waiting and self._clock() <= deadline:
@@ -257,7 +269,8 @@ class Coordinator:
                 reply = self.link.reply(merchant, name)
                 if reply.status != "waiting":
                     waiting.remove(merchant)
-                    yield Progress("delivered", merchant=merchant, detail=reply.message)
+                    what = "delivered" if reply.status == "done" else "dropped"
+                    yield Progress(what, "result", merchant, reply.message)
             if waiting:
                 time.sleep(self.home.settings.poll_seconds)
         for merchant in waiting:
@@ -265,6 +278,19 @@ class Coordinator:
         done = self.checkpoint()
         done["delivered"] = [name for name in merchants if name not in waiting]
         atomic_write_text(self.folder / "checkpoint.json", json.dumps(done))
+
+
+@contextlib.contextmanager
+def _only_one(folder: Path) -> Iterator[None]:
+    """Refuse a second `study run` beside this one; the lock ends with its process."""
+    with (folder / "run.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise DatasiteError(
+                f"expected the study in {folder} to be idle; another process runs it. Wait for it."
+            ) from None
+        yield
 
 
 def proposal_job(study: str) -> str:

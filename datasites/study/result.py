@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,10 +28,16 @@ def write_result(study: Coordinator, state: dict[str, np.ndarray]) -> Path:
     proposal = study.proposal
     folder = study.folder / "artefact"
     contributors: dict[str, list[str]] = study.checkpoint()["contributors"]
+    # What was asked of a merchant counts, whether its update came in time or not: a late update
+    # has left its datasite, and a failed run stays spent in its ledger.
+    asked = {
+        phase.name: list(json.loads((study.folder / "sent" / f"{phase.name}.json").read_text()))
+        for phase in proposal.phases
+    }
     released = {
         merchant: [
             event
-            for phase, names in contributors.items()
+            for phase, names in asked.items()
             if merchant in names
             for event in proposal.phase(phase).privacy_events()
         ]
@@ -78,7 +85,7 @@ over {proposal.n_items:,} toys, merged with `{study.settings.federation.merge}`.
 
 ## Privacy
 Unit: one shopper's whole history at one merchant, added or removed. Delta: {proposal.delta:g}.
-Everything that left a datasite for this study is counted.
+Everything that was asked of a merchant is counted, late and failed runs included.
 
 | merchant | epsilon | phases it contributed to |
 |---|---|---|

@@ -11,6 +11,7 @@ from scipy.sparse import csr_matrix
 from recsys.data.interactions import Interactions
 from recsys.errors import ModelError
 from recsys.models.base import Recommender
+from recsys.models.fold_in import bounded_embeddings, solve_rows
 
 if TYPE_CHECKING:
     from recsys.data.catalogue import Catalogue
@@ -60,7 +61,7 @@ class SharedEmbeddings(Recommender):
                 "Expected alpha >= 0, regularization > 0 and decay in (0, 1], found "
                 f"{alpha}, {regularization} and {decay}."
             )
-        self._embeddings = np.asarray(item_embeddings, dtype=np.float64)
+        self._embeddings = bounded_embeddings(item_embeddings)
         size = self._embeddings.shape[1]
         if gram is None:
             gram = self._embeddings.T @ self._embeddings
@@ -108,5 +109,4 @@ class SharedEmbeddings(Recommender):
         )
         outer = (known[:, :, None] * known[:, None, :]).reshape(len(used), size * size)
         systems = (local @ outer).reshape(-1, size, size) + self._ridge
-        solved: npt.NDArray[np.float64] = np.linalg.solve(systems, (local @ known)[:, :, None])
-        return solved[:, :, 0]
+        return solve_rows(systems, local @ known)

@@ -34,6 +34,10 @@ QUALITY_FIGURES = ("content hr@10", "content ndcg@10", "shared hr@10", "shared n
 _MOST = {"rounds": 500, "factors": 1024}
 
 
+# A merchant is not trusted either: no update may make the sum of all of them overflow.
+_MOST_BUYERS = 1e9
+
+
 class PrivateALSRecipe(Recipe):
     """Alternating least squares under shopper-level privacy, merged with FedAvg each round."""
 
@@ -105,9 +109,12 @@ class PrivateALSRecipe(Recipe):
         state = dict(state)
         if phase == "counts":
             for update in updates:
-                state[f"counts_of:{update.merchant}"] = update.arrays["item_counts"]
+                counts = np.clip(update.arrays["item_counts"], -_MOST_BUYERS, _MOST_BUYERS)
+                state[f"counts_of:{update.merchant}"] = counts
                 state[f"size_of:{update.merchant}"] = update.arrays["shopper_count"]
-            state["item_counts"] = merged_counts([one.arrays["item_counts"] for one in updates])
+            state["item_counts"] = merged_counts(
+                [state[f"counts_of:{update.merchant}"] for update in updates]
+            )
         elif phase == "quality":
             for update in updates:
                 state[f"quality_of:{update.merchant}"] = np.append(

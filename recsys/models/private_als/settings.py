@@ -16,6 +16,9 @@ from recsys.privacy._validate import (
 
 __all__ = ["PrivateALSSettings", "SpeedSettings"]
 
+_MOST_FACTORS = 128
+_MOST_ROUNDS = 500
+
 
 @dataclass(frozen=True)
 class PrivateALSSettings:
@@ -68,6 +71,11 @@ class PrivateALSSettings:
     def __post_init__(self) -> None:
         for name in ("factors", "rounds", "averaged_rounds", "count_bound", "quality_metrics"):
             require_count(name, getattr(self, name))
+        # Memory grows with the square of the first, time with the second: neither may be used to
+        # make a run fail for one merchant's number of shoppers and not for another's.
+        require_between("factors", self.factors, 1, _MOST_FACTORS)
+        require_between("rounds", self.rounds, 1, _MOST_ROUNDS)
+        require_between("count_bound", self.count_bound, 1, _MOST_ROUNDS)
         require_count("seed", self.seed, least=0)
         require_between("count_exponent", self.count_exponent, 0.0, 0.5)
         for name in ("counts_share", "als_share"):

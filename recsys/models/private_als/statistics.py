@@ -11,6 +11,7 @@ from scipy.sparse import csr_matrix
 
 from recsys.data.interactions import Interactions
 from recsys.errors import ModelError
+from recsys.models.fold_in import bounded_embeddings, solve_rows
 from recsys.models.private_als.settings import PrivateALSSettings, SpeedSettings
 from recsys.privacy import clip_rows
 
@@ -99,7 +100,7 @@ def shopper_vectors(
     Privacy: stays at the merchant; a row depends on that shopper's purchases and public V only.
     """
     speed = speed or SpeedSettings()
-    public = np.asarray(item_embeddings, dtype=np.float64)
+    public = bounded_embeddings(item_embeddings)
     ridge = settings.alpha * public.T @ public
     ridge += settings.shopper_regularization * np.eye(settings.factors)
     vectors = np.empty((bought.shape[0], settings.factors))
@@ -113,7 +114,7 @@ def shopper_vectors(
         )
         known = public[used]
         systems = full_matrices(local @ _outer_halves(known)) + ridge
-        solved = np.linalg.solve(systems, (local @ known)[:, :, None])[:, :, 0]
+        solved = solve_rows(systems, local @ known)
         vectors[start : start + speed.shopper_block] = clip_rows(solved, settings.clip)
     return vectors
 
