@@ -12,6 +12,14 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.table import Table
 
 from ui.cli.console import console, guarded
+from ui.cli.web import (
+    address_of,
+    ending_on_sigterm,
+    free_port,
+    start_server,
+    stop_server,
+    wait_ready,
+)
 
 if TYPE_CHECKING:
     from datasites.simulation import Story
@@ -23,6 +31,7 @@ METRICS = ("hr@10", "ndcg@10")
 
 
 @guarded
+@ending_on_sigterm()
 def demo(
     data: Annotated[
         Path | None, typer.Option(help="A marketplace folder; without it, invented toys.")
@@ -204,13 +213,11 @@ MODELS = {
     "alone": "one merchant's best blend, nothing shared",
     "shared": "the shared embeddings by themselves",
     "federated": "the blend with everything shared",
-    "pooled": "all data in one place, no privacy: the ceiling",
+    "pooled": "all data in one place, no privacy",
 }
 
 
 def _serve_page(story: Story, manifest: Path, port: int) -> None:
-    from ui.cli.web import address_of, free_port, start_server, stop_server, wait_ready
-
     chosen = port or free_port()
     server = start_server(manifest, chosen, log=story.settings.workdir / "logs" / "web.log")
     try:

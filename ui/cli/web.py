@@ -22,7 +22,15 @@ import typer
 from datasites.errors import SettingsError
 from ui.cli.console import console, guarded
 
-__all__ = ["address_of", "start_server", "stop_server", "wait_ready", "web"]
+__all__ = [
+    "address_of",
+    "ending_on_sigterm",
+    "free_port",
+    "start_server",
+    "stop_server",
+    "wait_ready",
+    "web",
+]
 
 HOST = "127.0.0.1"
 WEB = Path(__file__).parent.parent / "web"
@@ -68,7 +76,7 @@ def web(
     """Show the pages for shoppers, merchants and analysts; this machine alone can reach them."""
     if (marketplace is None) == (not datasite):
         raise typer.BadParameter("expected either --marketplace FILE or --datasite HOME")
-    with _manifest(marketplace, datasite or [], report) as manifest, _ending_on_sigterm():
+    with _manifest(marketplace, datasite or [], report) as manifest, ending_on_sigterm():
         server = start_server(manifest, port := port or free_port())
         try:
             wait_ready(port, process=server)
@@ -102,7 +110,7 @@ def _manifest(marketplace: Path | None, homes: list[Path], report: Path | None) 
 
 
 @contextlib.contextmanager
-def _ending_on_sigterm() -> Iterator[None]:
+def ending_on_sigterm() -> Iterator[None]:
     """Let SIGTERM unwind as Ctrl-C does, so that the server does not outlive the command."""
 
     def end(_number: int, _frame: object) -> None:
