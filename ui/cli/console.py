@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Annotated, Any, ParamSpec, TypeVar
 
 import typer
+from pydantic import ValidationError
 from rich.console import Console
+from rich.markup import escape
 
 from datasites.errors import BudgetError, LedgerError, ReviewError
 from recsys.errors import ToyFedError
@@ -68,8 +70,13 @@ def guarded(command: Callable[P, T]) -> Callable[P, T]:
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return command(*args, **kwargs)
+        except ValidationError as error:
+            # Settings given as options, such as an e-mail address that is none.
+            wrong = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+            _say(f"expected usable settings; {'; '.join(wrong)}")
+            raise typer.Exit(1) from None
         except ToyFedError as error:
-            stderr.print(f"[bold red]error:[/] {_escape(str(error))}", highlight=False)
+            _say(str(error))
             if isinstance(error, LedgerError):
                 code = 4
             elif isinstance(error, ReviewError | BudgetError):
@@ -81,7 +88,5 @@ def guarded(command: Callable[P, T]) -> Callable[P, T]:
     return wrapper
 
 
-def _escape(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)
+def _say(problem: str) -> None:
+    stderr.print(f"[bold red]error:[/] {escape(problem)}", highlight=False)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 from rich.panel import Panel
 from rich.syntax import Syntax
 from rich.table import Table
@@ -271,7 +272,7 @@ def ledger(
             entry.at[:19],
             entry.kind,
             entry.study,
-            _in_short(entry.body),
+            escape(_in_short(entry.body)),
             style="dim" if entry.note else "",
         )
     console.print(table)
@@ -305,7 +306,7 @@ def status(home: DatasiteHomeOption = HOME, json_output: JsonOption = False) -> 
         emit(facts)
         return
     for key, value in facts.items():
-        console.print(f"{key.replace('_', ' '):15} {value}", highlight=False)
+        console.print(f"{key.replace('_', ' '):15} {value}", highlight=False, markup=False)
 
 
 def _absolute(share: str) -> str:
@@ -378,11 +379,10 @@ def _print_review(review: Any, *, with_code: bool) -> None:
         f"(delta {review.budget.delta:g})"
     )
     for finding in review.findings:
-        console.print(
-            f"  {finding.severity.name.lower()}: {finding.file}:{finding.line} {finding.what}"
-        )
+        place = f"{finding.file}:{finding.line}"
+        console.print(f"  {finding.severity.name.lower()}: {place} {escape(finding.what)}")
     for problem in review.problems:
-        console.print(f"  [red]cannot be approved:[/] {problem}")
+        console.print(f"  [red]cannot be approved:[/] {escape(problem)}")
     if review.difference:
         console.print(Syntax(review.difference, "diff"))
     if with_code:

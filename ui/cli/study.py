@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from ui.cli.console import JsonOption, StudyHomeOption, console, emit, guarded
@@ -134,7 +135,7 @@ def status(name: str, home: StudyHomeOption = HOME, json_output: JsonOption = Fa
         return
     table = Table("merchant", "answer", "message", title=f"Study {name}")
     for merchant, (answer, message) in answers.items():
-        table.add_row(merchant, answer, message)
+        table.add_row(merchant, answer, escape(message))
     console.print(table)
     phases = [phase.name for phase in coordinator.proposal.phases]
     console.print(f"finished {len(done['finished'])} of {len(phases)} phases: {', '.join(phases)}")
@@ -178,7 +179,8 @@ def describe(progress: Any) -> str:
         "phase": f"[bold]{progress.phase}[/]: state published, jobs sent",
         "answer": f"  {progress.merchant} released its update",
         "dropped": (
-            f"  [yellow]{progress.merchant} left out ({progress.phase}): {progress.detail}[/]"
+            f"  [yellow]{progress.merchant} left out ({progress.phase}): "
+            f"{escape(progress.detail)}[/]"
         ),
         "merged": f"  merged {progress.detail} updates",
         "model": f"[bold]model[/]: {progress.detail}",
