@@ -54,7 +54,7 @@ def test_a_bad_round_is_refused_and_the_place_named(changed: dict[str, Any], tol
         {"type": "gaussian", "what": "x", "sensitivity": 1.0},
         {"type": "gaussian", "what": "x", "sensitivity": 1.0, "sigma": 0.0},
         {"type": "gaussian", "what": "x", "sensitivity": 1.0, "sigma": "much"},
-        {"type": "gaussian", "what": "x", "sensitivity": 1.0, "sigma": float("nan")},
+        {"type": "gaussian", "what": "x", "sensitivity": 1.0, "sigma": 1e300},
         {},
     ],
 )
@@ -72,7 +72,7 @@ def test_an_event_of_unknown_cost_is_refused(
     [
         {"unit": "purchase"},
         {"epsilon": 0},
-        {"epsilon": float("inf")},
+        {"epsilon": 101},
         {"delta": 0.5},
         {"phases": []},
         {"recipe": "[bold]mine"},
@@ -85,6 +85,19 @@ def test_a_proposal_out_of_bounds_is_refused(
 ) -> None:
     with pytest.raises(ReviewError, match=next(iter(changed))):
         parse_message(params_of(make_proposal()) | changed)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), {1}, b"x"])
+def test_what_is_not_plain_json_is_refused(
+    make_proposal: Callable[..., Proposal], value: object
+) -> None:
+    with pytest.raises(ReviewError, match="plain JSON"):
+        parse_message(params_of(make_proposal()) | {"settings": {"alpha": value}})
+
+
+def test_a_message_of_megabytes_is_refused(make_proposal: Callable[..., Proposal]) -> None:
+    with pytest.raises(ReviewError, match="bytes"):
+        parse_message(params_of(make_proposal()) | {"settings": {"x": "y" * 2**20}})
 
 
 def test_two_phases_or_two_arrays_of_one_name_are_refused(

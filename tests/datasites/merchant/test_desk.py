@@ -182,7 +182,7 @@ def test_a_round_must_be_what_was_approved(
     desk.approve(home, ledger, "toys", by="me")
     assert desk.check_round(home, ledger, good, order) == (proposal, proposal.phase("counts"))
 
-    with pytest.raises(ReviewError, match="another data scientist"):
+    with pytest.raises(ReviewError, match="no standing approval"):
         desk.check_round(home, ledger, replace(good, sender="eve@science.test"), order)
     with pytest.raises(ReviewError, match="another proposal"):
         desk.check_round(home, ledger, good, order.model_copy(update={"proposal_sha256": "0" * 64}))
@@ -207,6 +207,10 @@ def test_the_copy_on_the_desk_is_watched_too(
     flip_last_byte(home.requests / "toys" / "code" / "main.py")
     with pytest.raises(ReviewError, match="not the approved one"):
         desk.check_round(home, ledger, make_submission("toys-counts", order), order)
+    file = home.requests / "toys" / "proposal.json"
+    file.write_text(proposal.model_copy(update={"epsilon": 0.5}).model_dump_json())
+    with pytest.raises(ReviewError, match="changed here"):
+        desk.check_round(home, ledger, make_submission("toys-counts-2", order), order)
 
 
 def flip_last_byte(file: Path) -> None:

@@ -13,6 +13,7 @@ from safetensors.numpy import load, save_file
 
 from datasites.errors import ReviewError, SandboxError
 from datasites.merchant import MerchantHome, runs
+from datasites.merchant.code import code_digest
 from datasites.protocol import Proposal
 from datasites.recipes import recipe_named
 
@@ -52,7 +53,7 @@ def test_every_phase_of_the_recipe_releases_what_it_declares(
         if needed := recipe.state_for(phase.name, state):
             save_file(needed, inputs / "state" / "state.safetensors")
         assert not runs.has_release(home, phase.name)
-        booked = runs.execute(home, phase.name, code, proposal, phase)
+        booked = runs.execute(home, phase.name, code, code_digest(code), phase)
         assert runs.release_facts(home, phase.name) == booked
         (data,) = runs.release_files(home, phase.name).values()
         found = {name: (one.shape, str(one.dtype)) for name, one in load(data).items()}
@@ -76,7 +77,7 @@ def test_hostile_code_fails_and_its_words_stay_at_the_merchant(
     phase = proposal.phase("counts")
     runs.prepare(home, "job", proposal, phase)
     with pytest.raises(SandboxError) as caught:
-        runs.execute(home, "job", code, proposal, phase)
+        runs.execute(home, "job", code, code_digest(code), phase)
     assert str(caught.value) == "the code ended with an error"
     assert not runs.has_release(home, "job")
     outcome = json.loads((home.runs / "job" / "outcome.json").read_text())
