@@ -1,4 +1,4 @@
-"""The demo's report: exact figures of every merchant side by side, and the pooled ceiling.
+"""The demo's report: exact figures of every merchant side by side, and a pooled blend.
 
 Only possible because one person owns all merchants of a simulation. Over a real marketplace a data
 scientist has `toyfed study report`, whose figures were noised and booked by the merchants.
@@ -68,7 +68,7 @@ class Report:
 
 
 def build_report(story: Story, clock: Clock) -> Report:
-    """Collect what every merchant measured, add popularity and the pooled ceiling.
+    """Collect what every merchant measured, add popularity and the pooled blend.
 
     Privacy: exact figures of every merchant; for the owner of the simulation alone.
     """
@@ -160,7 +160,7 @@ def _pooled(marketplace: Marketplace) -> dict[str, dict[str, Evaluation]]:
     test = _joined([split.test for split in splits])
     catalogue = marketplace.catalogue
     blend = Blend(own_components()).fit(train, catalogue).fit_weights(train, valid)
-    ceiling = Blend(own_components(), blend.weights, blend.units).fit(before, catalogue)
+    pooled_blend = Blend(own_components(), blend.weights, blend.units).fit(before, catalogue)
     popular = Popularity().fit(before, catalogue)
     sizes = [shop.split.train.n_shoppers for shop in shops.values()]
     starts = np.concatenate([[0], np.cumsum(sizes)])
@@ -171,7 +171,7 @@ def _pooled(marketplace: Marketplace) -> dict[str, dict[str, Evaluation]]:
         }
         for name, whole in (
             ("popularity", evaluate(popular, before, test)),
-            ("pooled", evaluate(ceiling, before, test)),
+            ("pooled", evaluate(pooled_blend, before, test)),
         )
     }
 
