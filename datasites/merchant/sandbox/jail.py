@@ -67,6 +67,8 @@ class Jail:
             *("--unshare-all", "--unshare-user", "--uid", _NOBODY, "--gid", _NOBODY),
             *("--hostname", "sandbox", "--new-session", "--die-with-parent"),
             *_system_libraries(),
+            # Before the interpreter, which may be installed somewhere below /tmp.
+            *("--size", scratch, "--tmpfs", "/tmp"),  # noqa: S108
             *(word for path in self.interpreter.paths for word in _read_only(path, str(path))),
             *("--ro-bind-data", str(passwd_fd), "/etc/passwd"),
             *("--ro-bind-try", "/etc/ld.so.cache", "/etc/ld.so.cache"),
@@ -74,7 +76,6 @@ class Jail:
             *("--proc", "/proc", "--remount-ro", "/proc"),
             *("--dev", "/dev", "--size", scratch, "--tmpfs", "/dev/shm"),  # noqa: S108
             *("--remount-ro", "/dev"),
-            *("--size", scratch, "--tmpfs", "/tmp"),  # noqa: S108
             *("--size", output, "--tmpfs", "/output"),
             *_read_only(self.code, "/code"),
             *("--dir", "/inputs", "--dir", "/packages"),
