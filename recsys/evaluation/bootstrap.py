@@ -59,8 +59,12 @@ def intervals(
         with np.errstate(invalid="ignore"):
             means[start : start + counts.shape[0]] = (counts @ filled) / (counts @ known)
     tail = (1 - level) / 2
-    low, high = np.nanquantile(means, [tail, 1 - tail], axis=0)
-    return {name: (float(low[i]), float(high[i])) for i, name in enumerate(names)}
+    bounds = {name: (float("nan"), float("nan")) for name in names}
+    for place, name in enumerate(names):
+        if known[:, place].any():
+            low, high = np.nanquantile(means[:, place], [tail, 1 - tail])
+            bounds[name] = (float(low), float(high))
+    return bounds
 
 
 def paired_difference(
@@ -73,7 +77,8 @@ def paired_difference(
     """Compare two models on the same shoppers: mean of second - first with its interval.
 
     Args:
-        first, second: float64 [n], the same metric of the same shoppers in the same order.
+        first, second: float64 [n], the same metric of the same shoppers in the same order;
+            shoppers for whom either is NaN are left out.
         rng, draws, level: as for `intervals`.
 
     Raises:
@@ -85,6 +90,7 @@ def paired_difference(
             f"{second.size}. Evaluate both on the same targets."
         )
     gain = second - first
+    gain = gain[~np.isnan(gain)]
     if gain.size == 0:
         nan = float("nan")
         return Difference(nan, nan, nan, nan)

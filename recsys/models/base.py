@@ -172,6 +172,15 @@ class Recommender(ABC):
             )
 
 
+def check_catalogue(n_items: int, catalogue: Catalogue) -> None:
+    """Raise ModelError unless purchases or stored arrays are over as many toys as the catalogue."""
+    if n_items != catalogue.n_items:
+        raise ModelError(
+            f"Expected a catalogue of {n_items} toys, found one of {catalogue.n_items}. "
+            "Use purchases, arrays and catalogue of the same marketplace."
+        )
+
+
 def chunks(
     n_rows: int, n_columns: int, cells: int = CHUNK_CELLS
 ) -> Iterator[npt.NDArray[np.int64]]:

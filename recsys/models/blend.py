@@ -53,7 +53,10 @@ class Explanation:
     @property
     def scores(self) -> Floats:
         """The blended scores, float32 [n]."""
-        return np.asarray(np.sum(list(self.terms.values()), axis=0), dtype=np.float32)
+        total = np.zeros(self.items.size, dtype=np.float32)
+        for term in self.terms.values():
+            total += term
+        return total
 
     def shares(self) -> dict[str, Floats]:
         """Each component's part of what speaks for a toy, in [0, 1]; 0 where it speaks against."""

@@ -11,7 +11,7 @@ import scipy.sparse as sp
 
 from recsys.data.interactions import Interactions
 from recsys.errors import ModelError
-from recsys.models.base import Recommender, chunks, newest_weights
+from recsys.models.base import Recommender, check_catalogue, chunks, newest_weights
 
 if TYPE_CHECKING:
     from recsys.data.catalogue import Catalogue
@@ -71,6 +71,7 @@ class LocalALS(Recommender):
 
     def fit(self, interactions: Interactions, catalogue: Catalogue) -> Self:
         """Factorize the purchases."""
+        check_catalogue(interactions.n_items, catalogue)
         weights = interactions.recency_csr(self.decay)
         bought = np.flatnonzero(np.bincount(weights.indices, minlength=interactions.n_items))
         shoppers = np.flatnonzero(np.diff(weights.indptr))
@@ -133,7 +134,9 @@ class LocalALS(Recommender):
 
     def restore(self, arrays: Mapping[str, npt.NDArray[Any]], catalogue: Catalogue) -> Self:
         """Take back the toys' vectors."""
-        return self._take(np.asarray(arrays["vectors"], dtype=np.float32))
+        vectors = np.asarray(arrays["vectors"], dtype=np.float32)
+        check_catalogue(len(vectors), catalogue)
+        return self._take(vectors)
 
     def _take(self, vectors: Floats) -> Self:
         self._vectors = vectors

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from recsys.data.interactions import Interactions
-from recsys.models.base import Recommender, chunks, newest_weights
+from recsys.models.base import Recommender, check_catalogue, chunks, newest_weights
 
 if TYPE_CHECKING:
     from recsys.data.catalogue import Catalogue
@@ -57,6 +57,7 @@ class ItemNeighbours(Recommender):
 
     def fit(self, interactions: Interactions, catalogue: Catalogue) -> Self:
         """Count the co-purchases of these shoppers."""
+        check_catalogue(interactions.n_items, catalogue)
         forward = co_purchases(interactions, self.gap_decay, self.window)
         pairs = (forward + self.backward * forward.T).tocsr()
         counts = interactions.item_counts().astype(np.float64) + self.shrinkage
@@ -103,6 +104,7 @@ class ItemNeighbours(Recommender):
 
     def restore(self, arrays: Mapping[str, npt.NDArray[Any]], catalogue: Catalogue) -> Self:
         """Take back the similarities."""
+        check_catalogue(len(arrays["indptr"]) - 1, catalogue)
         parts = (arrays["data"], arrays["indices"], arrays["indptr"])
         return self._take(sp.csr_matrix(parts, shape=(catalogue.n_items, catalogue.n_items)))
 

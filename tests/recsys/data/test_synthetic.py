@@ -125,3 +125,11 @@ def test_pictures_are_repeatable_and_safe() -> None:
     assert _drawing_of("") == "parcel"
     drawn = {_drawing_of(f"Toys > {kind.category}") for kind in KINDS}
     assert drawn | {"parcel", _drawing_of("Toys & Games > Sports")} == set(_DRAWINGS)
+
+
+def test_the_default_market_is_one_chain_beside_independents() -> None:
+    market = synthesize(None, shoppers=3000, seed=1)
+    sizes = sorted(shop.all.n_shoppers for shop in market.shops.values())
+    assert market.catalogue.n_items == 300
+    assert sizes[-1] > sum(sizes[:-1])
+    assert sizes[0] < sizes[-2] < sizes[-1] / 2
