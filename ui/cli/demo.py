@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -89,17 +92,22 @@ def demo(
         _rule("Rounds: train privately, merge with FedAvg")
         with clock.phase("study"):
             _watch(story)
-        _rule("What it brought")
-        with clock.phase("report"), console.status("measuring ..."):
-            result = build_report(story, clock)
         target = report or settings.workdir / "report.json"
-        atomic_write_text(target, result.to_json())
         manifest = write_manifest(story, target)
-        _show(result, marketplace)
-        console.print(f"report: {target}", highlight=False)
-        if headless:
-            return
-        _serve_page(story, manifest, port)
+        with contextlib.ExitStack() as open_page:
+            # The shops can be visited while the report is still being measured.
+            server = None if headless else open_page.enter_context(_page(story, manifest, port))
+            _rule("What it brought")
+            with clock.phase("report"), console.status("measuring ..."):
+                result = build_report(story, clock)
+            atomic_write_text(target, result.to_json())
+            _show(result, marketplace)
+            console.print(f"report: {target}", highlight=False)
+            if server is not None:
+                console.print("The web page stays up until Ctrl-C.")
+                while server.poll() is None:
+                    story.services.check()
+                    time.sleep(0.5)
     except KeyboardInterrupt:
         console.print("\nstopped")
     finally:
@@ -217,7 +225,9 @@ MODELS = {
 }
 
 
-def _serve_page(story: Story, manifest: Path, port: int) -> None:
+@contextlib.contextmanager
+def _page(story: Story, manifest: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
+    """The web page, from now until the block ends."""
     chosen = port or free_port()
     server = start_server(manifest, chosen, log=story.settings.workdir / "logs" / "web.log")
     try:
@@ -225,10 +235,8 @@ def _serve_page(story: Story, manifest: Path, port: int) -> None:
             wait_ready(chosen, process=server)
         _rule("The marketplace is open")
         console.print(f"\n  [bold green]{address_of(chosen)}[/]\n", highlight=False)
-        console.print("shop, merchant console and insights; Ctrl-C stops everything")
-        while server.poll() is None:
-            story.services.check()
-            time.sleep(0.5)
+        console.print("shop and merchant console now; insights as soon as the report is there")
+        yield server
     finally:
         stop_server(server)
 

@@ -47,13 +47,19 @@ def init(
 @guarded
 def pair(
     merchants: Annotated[list[str] | None, typer.Argument(help="Merchants to ask.")] = None,
+    fingerprint: Annotated[
+        str | None,
+        typer.Option(help="The merchant's key, as it was read to you; no other is taken then."),
+    ] = None,
     home: StudyHomeOption = HOME,
     json_output: JsonOption = False,
 ) -> None:
     """Ask merchants to pair, and list who did; read your fingerprint to each by phone."""
+    if fingerprint is not None and len(merchants or []) != 1:
+        raise typer.BadParameter("expected exactly one merchant with --fingerprint")
     _, link = _open(home)
     for merchant in merchants or []:
-        link.request_peer(merchant)
+        link.request_peer(merchant, fingerprint)
     link.sync()
     peers = [vars(peer) for peer in link.peers()]
     if json_output:
