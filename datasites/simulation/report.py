@@ -6,12 +6,7 @@ scientist has `toyfed study report`, whose figures were noised and booked by the
 
 from __future__ import annotations
 
-import contextlib
 import json
-import resource
-import time
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,54 +16,26 @@ from datasites.merchant import Ledger, MerchantHome
 from datasites.merchant.fit import own_components
 from datasites.merchant.slots import heavy_work
 from recsys.data import Interactions, Marketplace
-from recsys.evaluation import KS, Evaluation, combine, evaluate, intervals, paired_difference
+from recsys.evaluation import (
+    KS,
+    Evaluation,
+    Report,
+    combine,
+    evaluate,
+    measured,
+    paired_difference,
+)
 from recsys.files import atomic_write_text
 from recsys.models import Blend, Popularity
 
 if TYPE_CHECKING:
     from datasites.simulation.story import Story
 
-__all__ = ["Clock", "Report", "build_report", "write_manifest"]
+__all__ = ["build_report", "write_manifest"]
 
 
-class Clock:
-    """Seconds and peak memory of each phase of the demo."""
-
-    def __init__(self) -> None:
-        self.cost: dict[str, dict[str, float]] = {}
-
-    @contextlib.contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        """Time one phase; `peak_mb` is the largest process so far, children included."""
-        started = time.monotonic()
-        yield
-        peak = max(
-            resource.getrusage(who).ru_maxrss
-            for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-        )
-        self.cost[name] = {
-            "seconds": round(time.monotonic() - started, 2),
-            "peak_mb": round(peak / 1024, 1),
-        }
-
-
-@dataclass
-class Report:
-    """DESIGN's report: settings, results per model, privacy per merchant, cost per phase."""
-
-    settings: dict[str, Any]
-    results: dict[str, dict[str, Any]]
-    privacy: dict[str, dict[str, Any]]
-    cost: dict[str, dict[str, float]]
-    gain: dict[str, Any] = field(default_factory=dict)
-
-    def to_json(self) -> str:
-        """One JSON document; figures that could not be measured are null."""
-        return json.dumps(_without_nan(asdict(self)), indent=1, allow_nan=False) + "\n"
-
-
-def build_report(story: Story, clock: Clock) -> Report:
-    """Collect what every merchant measured, add popularity and the pooled blend.
+def build_report(story: Story, report: Report) -> None:
+    """Fill `report` with what every merchant measured, popularity and the pooled blend.
 
     Privacy: exact figures of every merchant; for the owner of the simulation alone.
     """
@@ -82,35 +49,29 @@ def build_report(story: Story, clock: Clock) -> Report:
         per_model = _pooled(story.marketplace) | per_model
     rng = np.random.default_rng(story.settings.seed)
     order = ("popularity", "content", "local", "alone", "shared", "federated", "pooled")
-    results = {
-        model: _figures(per_model[model], rng)
-        for model in (*order, *(name for name in per_model if name not in order))
-    }
+    for model in (*order, *(name for name in per_model if name not in order)):
+        report.results[model] = measured(per_model[model], rng)
     alone = combine(list(per_model["alone"].values())).per_shopper["ndcg@10"]
     together = combine(list(per_model["federated"].values())).per_shopper["ndcg@10"]
     gain = paired_difference(alone, together, rng)
-    return Report(
-        settings={
-            "recipe": story.settings.recipe,
-            "epsilon": story.settings.epsilon,
-            "delta": story.settings.delta,
-            "seed": story.settings.seed,
-            "rounds": story.settings.rounds,
-            "merge": story.settings.merge,
-            "merchants": list(story.merchants),
-            "toys": story.marketplace.catalogue.n_items,
-            "simulation": True,
-        },
-        results=results,
-        privacy={name: _privacy(home) for name, home in story.merchants.items()},
-        cost=clock.cost,
-        gain={
-            "ndcg@10": gain.mean,
-            "low": gain.low,
-            "high": gain.high,
-            "n": int(alone.size),
-        },
-    )
+    report.gain = {
+        "ndcg@10": gain.mean,
+        "low": gain.low,
+        "high": gain.high,
+        "n": float(alone.size),
+    }
+    report.privacy = {name: _privacy(home) for name, home in story.merchants.items()}
+    report.settings = {
+        "recipe": story.settings.recipe,
+        "epsilon": story.settings.epsilon,
+        "delta": story.settings.delta,
+        "seed": story.settings.seed,
+        "rounds": story.settings.rounds,
+        "merge": story.settings.merge,
+        "merchants": list(story.merchants),
+        "toys": story.marketplace.catalogue.n_items,
+        "simulation": True,
+    }
 
 
 def write_manifest(story: Story, report: Path) -> Path:
@@ -197,16 +158,6 @@ def _part(whole: Evaluation, start: int, stop: int) -> Evaluation:
     )
 
 
-def _figures(merchants: Mapping[str, Evaluation], rng: np.random.Generator) -> dict[str, Any]:
-    whole = combine(list(merchants.values()))
-    wanted = {f"{metric}@10": whole.per_shopper[f"{metric}@10"] for metric in ("hr", "ndcg")}
-    return {
-        "overall": whole.overall(),
-        "ci": {name: list(bounds) for name, bounds in intervals(wanted, rng).items()},
-        "merchants": {name: found.overall() for name, found in merchants.items()},
-    }
-
-
 def _privacy(home: MerchantHome) -> dict[str, Any]:
     ledger = Ledger.open(home.ledger_path)
     ledger.verify()
@@ -218,13 +169,3 @@ def _privacy(home: MerchantHome) -> dict[str, Any]:
         "events": sum(len(entry.body["events"]) for entry in entries),
         "runs": len(entries),
     }
-
-
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_nan(part) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(part) for part in value]
-    if isinstance(value, float | np.floating):
-        return float(value) if np.isfinite(value) else None
-    return value

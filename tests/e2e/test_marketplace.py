@@ -39,9 +39,12 @@ def test_a_marketplace_learns_and_serves(open_story: OpenStory) -> None:
         assert 0.99 * 8 < ledger.spent().epsilon <= 8 * (1 + 1e-9)
         assert not ledger.open_reservations()
 
-    from datasites.simulation.report import Clock, build_report
+    from datasites.simulation.report import build_report
+    from recsys.evaluation import Report
 
-    report = json.loads(build_report(story, Clock()).to_json())
+    measured = Report()
+    build_report(story, measured)
+    report = json.loads(measured.to_json())
     wanted = {"popularity", "content", "local", "alone", "shared", "federated", "pooled"}
     assert wanted <= report["results"].keys()
     for figures in report["results"].values():

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -27,6 +28,7 @@ from ui.cli.web import (
 if TYPE_CHECKING:
     from datasites.simulation import Story
     from recsys.data import Marketplace
+    from recsys.evaluation import Report
 
 __all__ = ["demo"]
 
@@ -64,10 +66,11 @@ def demo(
     os.environ.setdefault("PRE_SYNC", "false")
     with console.status("waking up PySyft ..."):
         from datasites.simulation import Story, StorySettings
-        from datasites.simulation.report import Clock, build_report, write_manifest
+        from datasites.simulation.report import build_report, write_manifest
+        from recsys.evaluation import Report
         from recsys.files import atomic_write_text
 
-    clock = Clock()
+    result = Report()
     settings = StorySettings(
         workdir=workdir.resolve(),
         epsilon=epsilon,
@@ -76,21 +79,21 @@ def demo(
         recipe=recipe,
         seed=seed,
     )
-    with clock.phase("data"):
+    with result.phase("data"):
         marketplace = _marketplace(data, merchants, seed)
     story = Story(settings, marketplace, tell=lambda text: console.print(text, highlight=False))
     try:
         story.prepare_folder()
         _rule("Merchants open their datasites")
-        with clock.phase("datasites"):
+        with result.phase("datasites"):
             story.open_datasites()
             story.open_study_desk()
         _rule("A data scientist asks, merchants review")
-        with clock.phase("approval"):
+        with result.phase("approval"):
             story.submit_study()
             story.approve_study()
         _rule("Rounds: train privately, merge with FedAvg")
-        with clock.phase("study"):
+        with result.phase("study"):
             _watch(story)
         target = report or settings.workdir / "report.json"
         manifest = write_manifest(story, target)
@@ -98,8 +101,8 @@ def demo(
             # The shops can be visited while the report is still being measured.
             server = None if headless else open_page.enter_context(_page(story, manifest, port))
             _rule("What it brought")
-            with clock.phase("report"), console.status("measuring ..."):
-                result = build_report(story, clock)
+            with result.phase("report"), console.status("measuring ..."):
+                build_report(story, result)
             atomic_write_text(target, result.to_json())
             _show(result, marketplace)
             console.print(f"report: {target}", highlight=False)
@@ -168,7 +171,7 @@ def _watch(story: Story) -> None:
                 console.print(describe(event), highlight=False)
 
 
-def _show(result: Any, marketplace: Marketplace) -> None:
+def _show(result: Report, marketplace: Marketplace) -> None:
     """The results as people like to read them."""
     table = Table(title="Quality on held-out purchases (full ranking, shopper-weighted)")
     table.add_column("model")
@@ -180,10 +183,10 @@ def _show(result: Any, marketplace: Marketplace) -> None:
         if name not in result.results:
             continue
         found = result.results[name]
-        low, high = found["ci"]["ndcg@10"]
+        low, high = found.ci["ndcg@10"]
         table.add_row(
             name,
-            *(f"{found['overall'][metric]:.4f}" for metric in METRICS),
+            *(f"{found.overall[metric]:.4f}" for metric in METRICS),
             f"{low:.4f} – {high:.4f}",
             about,
             style="bold" if name == "federated" else "",
@@ -192,26 +195,26 @@ def _show(result: Any, marketplace: Marketplace) -> None:
     shops = Table(title="Each merchant, NDCG@10")
     for column in ("merchant", "shoppers", "alone", "together", "gain", "epsilon spent"):
         shops.add_column(column, justify="left" if column == "merchant" else "right")
-    for name in result.results["alone"]["merchants"]:
-        alone = result.results["alone"]["merchants"][name]["ndcg@10"]
-        together = result.results["federated"]["merchants"][name]["ndcg@10"]
-        gain = "–" if not alone else f"{(together / alone - 1) * 100:+.1f} %"
+    for name in result.results["alone"].merchants:
+        alone = result.results["alone"].merchants[name]["ndcg@10"]
+        together = result.results["federated"].merchants[name]["ndcg@10"]
+        gain = "–" if not alone > 0 else f"{(together / alone - 1) * 100:+.1f} %"
         spent = result.privacy[name]["epsilon"]
         shoppers = marketplace.shops[name].all.n_shoppers
         shops.add_row(
             name, f"{shoppers:,}", _figure(alone), _figure(together), gain, f"{spent:.4f}"
         )
     console.print(shops)
-    gain = result.gain
+    joining = result.gain
     console.print(
-        f"joining adds {gain['ndcg@10']:+.4f} NDCG@10 (95 %: {gain['low']:+.4f} to "
-        f"{gain['high']:+.4f}, paired over {gain['n']:,} shoppers)",
+        f"joining adds {joining['ndcg@10']:+.4f} NDCG@10 (95 %: {joining['low']:+.4f} to "
+        f"{joining['high']:+.4f}, paired over {int(joining['n']):,} shoppers)",
         highlight=False,
     )
 
 
-def _figure(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4f}"
+def _figure(value: float) -> str:
+    return "–" if math.isnan(value) else f"{value:.4f}"
 
 
 MODELS = {
