@@ -166,12 +166,15 @@ def _decision(ledger: Ledger, job: str, study: str) -> tuple[str, str]:
             for entry in ledger.entries()
             if entry.kind == "rejected" and entry.study == study
         ]
-        return "rejected", f"rejected: {reasons[-1] if reasons else 'no reason given'}"
+        reason = reasons[-1] if reasons else "no reason given"
+        return "rejected", f"rejected: {reason}. To ask again, submit under a new study name"
     approval = ledger.approval(study)
     if approval is not None:
         return "approved", f"approved until {approval.expires[:10]}"
     revoked = any(entry.kind == "revoked" and entry.study == study for entry in ledger.entries())
-    return ("revoked", "revoked") if revoked else ("expired", "the approval has expired")
+    if revoked:
+        return "revoked", "revoked. To ask again, submit under a new study name"
+    return "expired", "the approval has expired. To ask again, submit under a new study name"
 
 
 def review(home: MerchantHome, ledger: Ledger, study: str) -> Review:

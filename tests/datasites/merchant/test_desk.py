@@ -136,7 +136,7 @@ def test_a_request_tells_what_became_of_it(
             "late": "expired",
             "open": "pending",
         }
-        assert found["no"].status_text == "rejected: not now"
+        assert found["no"].status_text.startswith("rejected: not now. To ask again")
         for study in ("yes", "no"):
             with pytest.raises(ReviewError):
                 desk.approve(home, ledger, study, by="me")

@@ -104,7 +104,9 @@ def test_a_rejected_proposal_is_answered_with_the_reason(
     service.step()
     desk.reject(service.home, service.ledger, "toys", reason="not now", by="me")
     service.step()
-    assert link.answers == [("toys-proposal", "refused", "rejected: not now", {})]
+    ((job, status, message, files),) = link.answers
+    assert (job, status, files) == ("toys-proposal", "refused", {})
+    assert message.startswith("rejected: not now. To ask again, submit under a new study name")
 
 
 @pytest.mark.slow
