@@ -112,7 +112,10 @@ class Service:
             return False
         except Exception as error:
             # No message of a peer may end the service for everybody. The error's text may quote
-            # anything, so only its kind is told.
+            # anything, so only its kind is told. A run that was under way ends as after a crash.
+            if self.ledger.state_of(submission.job) == "reserved":
+                log.warning("run broke off", job=submission.job, kind=type(error).__name__)
+                return False
             self._tell("refused", submission.job, f"not understood: {type(error).__name__}")
             self.link.reply(submission.job, "refused", "the message was not understood", {})
             return True
@@ -193,7 +196,7 @@ class Service:
             tries = self._fits[submission.job] = self._fits.get(submission.job, 0) + 1
             if tries < _FIT_TRIES:
                 raise
-            self._tell("failed", submission.job, str(error))
+            self._tell("model-not-served", submission.job, str(error))
             self.link.reply(submission.job, "failed", "the model could not be taken up", {})
             return True
         self.link.reply(submission.job, "done", "", {})

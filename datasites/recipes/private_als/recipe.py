@@ -30,10 +30,6 @@ __all__ = ["QUALITY_FIGURES", "PrivateALSRecipe"]
 QUALITY_FIGURES = ("content hr@10", "content ndcg@10", "shared hr@10", "shared ndcg@10")
 """What the sums of the `quality` phase are, in order; all on the `valid` split."""
 
-# A merchant plans whatever a stranger's proposal says, so its size has a bound.
-_MOST = {"rounds": 500, "factors": 1024}
-
-
 # A merchant is not trusted either: no update may make the sum of all of them overflow.
 _MOST_BUYERS = 1e9
 
@@ -58,12 +54,6 @@ class PrivateALSRecipe(Recipe):
                 f"[model] of private-als: expected quality_metrics = {len(QUALITY_FIGURES)}, "
                 f"found {settings.quality_metrics}. Leave it out."
             )
-        for name, most in _MOST.items():
-            if getattr(settings, name) > most:
-                raise SettingsError(
-                    f"[model] of private-als: expected {name} of at most {most}, "
-                    f"found {getattr(settings, name)}"
-                )
         return settings.to_dict()
 
     def phases(self, settings: dict[str, Any], budget: Budget, n_items: int) -> tuple[Phase, ...]:

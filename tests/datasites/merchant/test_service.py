@@ -189,3 +189,32 @@ def test_failing_code_tells_its_sender_nothing(
     )
     assert "s0000001" not in json.dumps([one.body for one in service.ledger.entries()])
     assert "s0000001" in (service.home.runs / "sly-counts" / "log.txt").read_text()
+
+
+def test_a_run_that_breaks_off_ends_as_after_a_crash(
+    service: Service,
+    link: Link,
+    make_proposal: Proposals,
+    make_submission: Submissions,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    proposal = make_proposal()
+    link.waiting = [make_submission("toys-proposal", proposal)]
+    service.step()
+    desk.approve(service.home, service.ledger, "toys", by="me")
+    order = Round(study="toys", phase="counts", proposal_sha256=proposal.sha256)
+    link.waiting = [make_submission("toys-counts", order)]
+
+    def breaks(*_: object) -> None:
+        raise ValueError("shopper 7 bought 3")
+
+    monkeypatch.setattr("datasites.merchant.runs.execute", breaks)
+    link.answers.clear()
+    service.step()
+    assert link.answers == []
+    service.step()
+    ((job, status, message, files),) = link.answers
+    assert (job, status, files) == ("toys-counts", "failed", {})
+    assert "shopper" not in message
+    assert service.ledger.state_of("toys-counts") == "failed"
+    assert not any("shopper 7" in str(entry.body) for entry in service.ledger.entries())
