@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from recsys.errors import ArtifactError, PrivacyError
 from recsys.files import atomic_write_bytes
-from recsys.privacy import GaussianEvent, event_from_dict
+from recsys.privacy import PrivacyEvent, event_from_dict
 
 __all__ = ["MANIFEST", "SharedModel", "load_model", "save_model"]
 
@@ -68,7 +68,7 @@ class SharedModel:
     catalogue_digest: str
     epsilon: Mapping[str, float]
     delta: float
-    events: Mapping[str, list[GaussianEvent]] = field(default_factory=dict)
+    events: Mapping[str, Sequence[PrivacyEvent]] = field(default_factory=dict)
 
     @property
     def merchants(self) -> list[str]:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from recsys.errors import ModelError
-from recsys.privacy import GaussianEvent
+from recsys.privacy import PrivacyEvent
 
 __all__ = ["Update"]
 
@@ -34,7 +34,7 @@ class Update:
 
     arrays: Mapping[str, npt.NDArray[Any]]
     weight: float
-    events: Sequence[GaussianEvent] = field(default_factory=tuple)
+    events: Sequence[PrivacyEvent] = field(default_factory=tuple)
     merchant: str = ""
 
     def __post_init__(self) -> None:

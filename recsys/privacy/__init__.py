@@ -4,7 +4,14 @@ from recsys.privacy.accounting import compose, delta_of, epsilon_of, mu_of, spen
 from recsys.privacy.audit import CanaryAudit, audit_canaries, noise_problems, reuse_problems
 from recsys.privacy.calibration import split_budget
 from recsys.privacy.clipping import clip_rows, keep_at_most
-from recsys.privacy.events import Budget, GaussianEvent, PrivacyUnit, event_from_dict
+from recsys.privacy.events import (
+    Budget,
+    GaussianEvent,
+    PrivacyEvent,
+    PrivacyUnit,
+    SubsampledGaussianEvent,
+    event_from_dict,
+)
 from recsys.privacy.noise import GaussianRelease, SecureNoise, grid_for
 
 __all__ = [
@@ -12,8 +19,10 @@ __all__ = [
     "CanaryAudit",
     "GaussianEvent",
     "GaussianRelease",
+    "PrivacyEvent",
     "PrivacyUnit",
     "SecureNoise",
+    "SubsampledGaussianEvent",
     "audit_canaries",
     "clip_rows",
     "compose",
