@@ -1,6 +1,6 @@
 """Shopper-level differential privacy: events and budgets, accounting, clipping, noise, audit."""
 
-from recsys.privacy.accounting import compose, delta_of, epsilon_of, mu_of, spent
+from recsys.privacy.accounting import compose, delta_of, epsilon_of, mu_of
 from recsys.privacy.audit import CanaryAudit, audit_canaries, noise_problems, reuse_problems
 from recsys.privacy.calibration import split_budget
 from recsys.privacy.clipping import clip_rows, keep_at_most
@@ -13,6 +13,7 @@ from recsys.privacy.events import (
     event_from_dict,
 )
 from recsys.privacy.noise import GaussianRelease, SecureNoise, grid_for
+from recsys.privacy.spending import Tally, mu_left, noise_multiplier_for, spent
 
 __all__ = [
     "Budget",
@@ -23,6 +24,7 @@ __all__ = [
     "PrivacyUnit",
     "SecureNoise",
     "SubsampledGaussianEvent",
+    "Tally",
     "audit_canaries",
     "clip_rows",
     "compose",
@@ -31,7 +33,9 @@ __all__ = [
     "event_from_dict",
     "grid_for",
     "keep_at_most",
+    "mu_left",
     "mu_of",
+    "noise_multiplier_for",
     "noise_problems",
     "reuse_problems",
     "spent",

@@ -19,7 +19,7 @@ from recsys.errors import PrivacyError
 from recsys.privacy._validate import require_fraction, require_not_negative, require_positive
 from recsys.privacy.events import GaussianEvent
 
-__all__ = ["compose", "delta_of", "epsilon_of", "mu_of", "spent"]
+__all__ = ["compose", "delta_of", "epsilon_of", "mu_of"]
 
 _TOLERANCE = 1e-13
 # What we answer is moved this far (relative) to the safe side of the root, so that rounding
@@ -107,8 +107,3 @@ def compose(events: Iterable[GaussianEvent]) -> float:
             )
         squares.append(event.mu**2)
     return math.sqrt(math.fsum(squares))
-
-
-def spent(events: Iterable[GaussianEvent], delta: float) -> float:
-    """Epsilon that all events together cost one shopper, at `delta`."""
-    return epsilon_of(compose(events), delta)
