@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 
 from datasites.errors import ReviewError
 from recsys.errors import PrivacyError
-from recsys.privacy import GaussianEvent
+from recsys.privacy import GaussianEvent, PrivacyEvent, event_from_dict
 
 __all__ = [
     "ArraySpec",
@@ -34,6 +34,8 @@ __all__ = [
 
 _MOST_BYTES = 1 << 20
 _LEAST_MU, _MOST_MU = 1e-9, 1e3
+_LEAST_RATE = 1e-6
+_MOST_KINDS_OF_STEPS = 16  # each takes the merchant up to a second to account for
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,46}[a-z0-9])?")
 
 
@@ -59,6 +61,18 @@ def sha256_of(value: Any) -> str:
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _check_range(event: PrivacyEvent) -> None:
+    """Figures that no study needs are refused before anything is computed with them."""
+    if isinstance(event, GaussianEvent):
+        mu, rate = event.mu, 1.0
+    else:
+        mu, rate = 1 / event.noise_multiplier, event.sampling_rate
+    if not _LEAST_MU <= mu <= _MOST_MU:
+        raise ValueError(f"expected a mu from {_LEAST_MU:g} to {_MOST_MU:g} each")
+    if rate < _LEAST_RATE:
+        raise ValueError(f"expected a sampling rate of {_LEAST_RATE:g} or more")
 
 
 class ArraySpec(_Strict):
@@ -92,17 +106,15 @@ class Phase(_Strict):
     @classmethod
     def _events(cls, value: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
         try:
-            for event in value:
-                mu = GaussianEvent.from_dict(event).mu
-                if not _LEAST_MU <= mu <= _MOST_MU:
-                    raise ValueError(f"expected a mu from {_LEAST_MU:g} to {_MOST_MU:g} each")
+            for row in value:
+                _check_range(event_from_dict(row))
         except (PrivacyError, TypeError, ArithmeticError) as error:
             raise ValueError(str(error)) from None
         return value
 
-    def privacy_events(self) -> list[GaussianEvent]:
+    def privacy_events(self) -> list[PrivacyEvent]:
         """The events as objects."""
-        return [GaussianEvent.from_dict(event) for event in self.events]
+        return [event_from_dict(event) for event in self.events]
 
 
 class StateRef(_Strict):
@@ -136,6 +148,17 @@ class Proposal(_Strict):
     def _phases(cls, value: tuple[Phase, ...]) -> tuple[Phase, ...]:
         if len({phase.name for phase in value}) != len(value):
             raise ValueError("expected phases of different names; two share one")
+        kinds = {
+            (event.noise_multiplier, event.sampling_rate)
+            for phase in value
+            for event in phase.privacy_events()
+            if not isinstance(event, GaussianEvent)
+        }
+        if len(kinds) > _MOST_KINDS_OF_STEPS:
+            raise ValueError(
+                f"expected at most {_MOST_KINDS_OF_STEPS} different kinds of subsampled steps, "
+                f"found {len(kinds)}"
+            )
         return value
 
     @property
@@ -152,7 +175,7 @@ class Proposal(_Strict):
             f"{', '.join(phase.name for phase in self.phases)}"
         )
 
-    def events(self) -> list[GaussianEvent]:
+    def events(self) -> list[PrivacyEvent]:
         """Every event of every phase, in order."""
         return [event for phase in self.phases for event in phase.privacy_events()]
 

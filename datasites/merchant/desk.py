@@ -8,7 +8,6 @@ part of an approved proposal, comes from the same data scientist and brings the 
 from __future__ import annotations
 
 import json
-import math
 import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -25,7 +24,7 @@ from datasites.recipes import recipe_named, recipe_names
 from recsys.data import read_catalogue
 from recsys.errors import ToyFedError
 from recsys.files import atomic_write_text
-from recsys.privacy import Budget, compose, epsilon_of
+from recsys.privacy import Budget, Tally
 
 if TYPE_CHECKING:
     from datasites.syftbox import Submission
@@ -195,10 +194,9 @@ def review(home: MerchantHome, ledger: Ledger, study: str) -> Review:
     elif (catalogue.digest, catalogue.n_items) != (proposal.catalogue, proposal.n_items):
         problems.append("the study is about another catalogue than the one this datasite uses")
     budget = ledger.budget
-    cost_mu = compose(proposal.events())
-    held_mu = math.hypot(ledger.spent().mu, ledger.promised().mu)
-    new_mu = cost_mu if request.status == "pending" else 0.0
-    after = epsilon_of(math.hypot(held_mu, new_mu), budget.delta)
+    cost, held = Tally.of(proposal.events()), ledger.held()
+    both = held + cost if request.status == "pending" else held
+    after = both.epsilon(budget.delta)
     if request.status == "pending" and after > budget.epsilon * (1 + 1e-6):
         problems.append(
             f"it would bring this datasite to epsilon {after:.3g}, above its budget of "
@@ -210,8 +208,8 @@ def review(home: MerchantHome, ledger: Ledger, study: str) -> Review:
         difference=difference,
         findings=scan_code(request.code),
         problems=problems,
-        cost_epsilon=epsilon_of(cost_mu, budget.delta),
-        spent_epsilon=epsilon_of(held_mu, budget.delta),
+        cost_epsilon=cost.epsilon(budget.delta),
+        spent_epsilon=held.epsilon(budget.delta),
         after_epsilon=after,
         budget=budget,
     )

@@ -70,7 +70,7 @@ def add_data(
 
 
 def _has_released(home: MerchantHome) -> bool:
-    return home.ledger_path.exists() and Ledger.open(home.ledger_path).spent().mu > 0
+    return home.ledger_path.exists() and bool(Ledger.open(home.ledger_path).spent_by_study())
 
 
 def load_catalogue(home: MerchantHome) -> Catalogue:

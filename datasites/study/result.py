@@ -12,7 +12,7 @@ import numpy as np
 from datasites.recipes.private_als.recipe import QUALITY_FIGURES
 from recsys.artifact import SharedModel, save_model
 from recsys.files import atomic_write_text
-from recsys.privacy import compose, epsilon_of
+from recsys.privacy import spent
 
 if TYPE_CHECKING:
     from datasites.study.coordinator import Coordinator
@@ -45,9 +45,7 @@ def write_result(study: Coordinator, state: dict[str, np.ndarray]) -> Path:
     }
     shared = {name: state[name] for name in study.recipe.model_arrays}
     epsilons = {
-        merchant: epsilon_of(compose(events), proposal.delta)
-        for merchant, events in released.items()
-        if events
+        merchant: spent(events, proposal.delta) for merchant, events in released.items() if events
     }
     save_model(
         folder,
@@ -92,7 +90,7 @@ Everything that was asked of a merchant is counted, late and failed runs include
 {rows}
 
 A shopper who buys at several of these merchants is protected at each by the figure above, and by
-no more than their composition (Gaussian: mu adds up in squares) over all of them.
+no more than their composition over all of them.
 
 ## Quality, as released (noised; on the `valid` split)
 {_quality(state)}

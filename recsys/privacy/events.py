@@ -65,6 +65,10 @@ class GaussianEvent:
         """Privacy loss of this release alone, as a Gaussian-DP parameter."""
         return self.sensitivity / self.sigma
 
+    def in_words(self) -> str:
+        """The noise as merchants read it before they approve."""
+        return f"sigma {self.sigma:.4g} at sensitivity {self.sensitivity:.4g}"
+
     def to_dict(self) -> dict[str, Any]:
         """JSON form; `event_from_dict` reads it back."""
         return {
@@ -113,6 +117,14 @@ class SubsampledGaussianEvent:
         require_between("sampling_rate", self.sampling_rate, 0.0, 1.0)
         require_count("steps", self.steps)
         require_between("steps", self.steps, 1, MOST_STEPS)
+
+    def in_words(self) -> str:
+        """The noise as merchants read it before they approve."""
+        plural = "" if self.steps == 1 else "s"
+        return (
+            f"sigma {self.noise_multiplier:.4g} times the clipping bound in each of "
+            f"{self.steps:,} step{plural}, {self.sampling_rate:.2%} of shoppers sampled"
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """JSON form; `event_from_dict` reads it back."""

@@ -123,7 +123,7 @@ def test_the_sha256_changes_with_every_word(make_proposal: Callable[..., Proposa
         base.model_copy(update={"n_items": base.n_items + 1}),
         base.model_copy(update={"phases": base.phases[:-1]}),
         *(
-            base.model_copy(update={"settings": base.settings | {name: value + 1}})
+            base.model_copy(update={"settings": base.settings | {name: [value]}})
             for name, value in base.settings.items()
         ),
     ]

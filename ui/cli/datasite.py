@@ -366,10 +366,7 @@ def _print_review(review: Any, *, with_code: bool) -> None:
         table.add_row(
             phase.name,
             ", ".join(f"{spec.name}[{'x'.join(map(str, spec.shape))}]" for spec in phase.outputs),
-            ", ".join(
-                f"sigma {event.sigma:.4g} at sensitivity {event.sensitivity:.4g}"
-                for event in phase.privacy_events()
-            ),
+            ", ".join(event.in_words() for event in phase.privacy_events()),
         )
     console.print(table)
     console.print(

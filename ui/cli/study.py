@@ -11,7 +11,8 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from ui.cli.console import JsonOption, StudyHomeOption, console, emit, guarded
+from recsys.federation import DEFAULT_MERGE
+from ui.cli.console import JsonOption, MergeOption, StudyHomeOption, console, emit, guarded
 
 app = typer.Typer(
     help="For data scientists: compose a study, submit it, run its rounds.", no_args_is_help=True
@@ -84,7 +85,7 @@ def new(
     delta: Annotated[float, typer.Option(help="Probability with which that may fail.")] = 1e-5,
     rounds: Annotated[int | None, typer.Option(help="Rounds of training.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of what is public.")] = None,
-    merge: Annotated[str, typer.Option(help="'support' or 'fedavg'.")] = "support",
+    merge: MergeOption = DEFAULT_MERGE,
     home: StudyHomeOption = HOME,
 ) -> None:
     """Compose a study: writes study.toml and the recipe's code for you to read and change."""
@@ -108,19 +109,19 @@ def new(
 def submit(name: str, home: StudyHomeOption = HOME) -> None:
     """Send the code request to every merchant of the study."""
     from datasites.study import submit
-    from recsys.privacy import compose, epsilon_of
+    from recsys.privacy import spent
 
     opened, link = _open(home)
     proposal = submit(opened, link, name)
-    table = Table("phase", "releases", "mu", title=f"Sent: {name}")
+    table = Table("phase", "releases", "epsilon by itself", title=f"Sent: {name}")
     for phase in proposal.phases:
         table.add_row(
             phase.name,
             ", ".join(spec.name for spec in phase.outputs),
-            f"{compose(phase.privacy_events()):.4f}",
+            f"{spent(phase.privacy_events(), proposal.delta):.4g}",
         )
     console.print(table)
-    total = epsilon_of(compose(proposal.events()), proposal.delta)
+    total = spent(proposal.events(), proposal.delta)
     console.print(
         f"In all: epsilon {total:.4g} at delta {proposal.delta:g}, per shopper and merchant."
     )

@@ -1,8 +1,9 @@
 """What the ledger's entries add up to: requests, approvals, runs, and the budget they used.
 
-mu^2 adds up over Gaussian releases, so all sums here are of mu^2. Every run that was reserved
-counts as spent, whether it was committed, failed or cut off. An approval that may still run holds
-back the cost of the events that it has not yet used.
+Costs are added up as tallies of events, and become an epsilon only where they are compared with
+the budget or told to people: epsilons of parts do not add up. Every run that was reserved counts
+as spent, whether it was committed, failed or cut off. An approval that may still run holds back
+the cost of the events that it has not yet used.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from datasites.errors import LedgerError, ReviewError
 from datasites.merchant.ledger.records import GENESIS, Entry, timestamp
 from recsys.errors import PrivacyError
 from recsys.privacy.accounting import epsilon_of, mu_of
-from recsys.privacy.events import Budget, GaussianEvent, event_from_dict
+from recsys.privacy.events import Budget, GaussianEvent, PrivacyEvent, event_from_dict
+from recsys.privacy.spending import Tally, mu_left
 
 __all__ = [
     "FORMAT",
@@ -28,8 +30,8 @@ __all__ = [
     "Cost",
     "Request",
     "Reservation",
-    "cost",
     "take",
+    "total",
 ]
 
 FORMAT = 1
@@ -71,19 +73,14 @@ class Approval:
     sender: str
     code_sha256: str
     params_sha256: str
-    events: tuple[GaussianEvent, ...]
+    events: tuple[PrivacyEvent, ...]
     rounds: int
     phases: tuple[str, ...] | None
     expires: str
     by: str
     at: str
     used: int
-    unused: tuple[GaussianEvent, ...]
-
-    @property
-    def mu(self) -> float:
-        """Cost of the whole approval, as a Gaussian-DP parameter."""
-        return math.sqrt(cost(self.events))
+    unused: tuple[PrivacyEvent, ...]
 
 
 @dataclass(frozen=True)
@@ -93,19 +90,17 @@ class Reservation:
     job: str
     study: str
     phase: str
-    events: tuple[GaussianEvent, ...]
+    events: tuple[PrivacyEvent, ...]
     request_id: str
     at: str
     state: Literal["reserved", "committed", "failed"] = "reserved"
 
-    @property
-    def mu(self) -> float:
-        """Cost of this run alone, as a Gaussian-DP parameter."""
-        return math.sqrt(cost(self.events))
-
 
 class Cost(NamedTuple):
-    """A privacy cost: mu as it adds up, and epsilon at the budget's delta as it is told."""
+    """A privacy cost: mu whose squares add up, and epsilon at the budget's delta as it is told.
+
+    With subsampled steps in it, mu is that of a Gaussian release with this epsilon: for showing.
+    """
 
     mu: float
     epsilon: float
@@ -126,7 +121,7 @@ class Books:
         self.owners: dict[str, str] = {}
         self.runs: dict[str, Reservation] = {}
         self.phases: set[tuple[str, str]] = set()
-        self.by_study: dict[str, float] = {}
+        self.by_study: dict[str, Tally] = {}
         self.limit = 0.0
 
     def apply(self, entry: Entry) -> None:
@@ -146,25 +141,34 @@ class Books:
         self.seq, self.at = entry.seq, entry.at
 
     @property
-    def spent(self) -> float:
-        """mu^2 of every run ever reserved."""
-        return math.fsum(self.by_study.values())
+    def spent(self) -> Tally:
+        """Every run ever reserved."""
+        return total(self.by_study.values())
 
-    def promised(self, now: datetime) -> float:
-        """mu^2 that standing approvals may still take."""
-        return math.fsum(
-            cost(approval.unused)
+    def promised(self, now: datetime, but: Approval | None = None) -> Tally:
+        """What standing approvals may still take, `but` one of them."""
+        return total(
+            Tally.of(approval.unused)
             for approval in self.approvals.values()
-            if not self.expired(approval, now) and approval.used < approval.rounds
+            if approval is not but
+            and not self.expired(approval, now)
+            and approval.used < approval.rounds
         )
 
-    def fits(self, extra: float) -> bool:
-        """Whether mu^2 of `extra` can be added to all that is spent."""
-        return self.spent + extra <= self.limit * (1 + TOLERANCE)
+    def fits(self, tally: Tally) -> bool:
+        """Whether the budget has room for `tally`, all that is spent included in it."""
+        if tally.gaussian:
+            return tally.square <= self.limit * (1 + TOLERANCE)
+        return tally.epsilon(self.budget.delta) <= self.budget.epsilon * (1 + TOLERANCE)
 
-    def cost_of(self, square: float) -> Cost:
-        """`square` (mu^2) as it is told to people."""
-        mu = math.sqrt(max(0.0, square))
+    def cost_of(self, tally: Tally) -> Cost:
+        """`tally` as it is told to people."""
+        delta = self.budget.delta
+        return Cost(tally.mu(delta), tally.epsilon(delta))
+
+    def room_beside(self, tally: Tally) -> Cost:
+        """The largest Gaussian release that still fits beside `tally`."""
+        mu = mu_left(self.budget, tally)
         return Cost(mu, epsilon_of(mu, self.budget.delta))
 
     def expired(self, approval: Approval, now: datetime) -> bool:
@@ -240,7 +244,7 @@ class Books:
             body["job"], entry.study, body["phase"], events, approval.request_id, entry.at
         )
         self.phases.add((entry.study, body["phase"]))
-        self.by_study[entry.study] = self.by_study.get(entry.study, 0.0) + cost(events)
+        self.by_study[entry.study] = self.by_study.get(entry.study, Tally()) + Tally.of(events)
 
     def _committed(self, entry: Entry) -> None:
         self._end(entry, "committed")
@@ -255,34 +259,51 @@ class Books:
         self.runs[run.job] = replace(run, state=state)
 
 
-def cost(events: Iterable[GaussianEvent]) -> float:
-    """sum mu_i^2, the form in which Gaussian releases add up."""
-    return math.fsum(event.mu**2 for event in events)
+def total(tallies: Iterable[Tally]) -> Tally:
+    """All of them together."""
+    return sum(tallies, Tally())
 
 
 def take(
-    unused: Sequence[GaussianEvent], wanted: Sequence[GaussianEvent]
-) -> tuple[GaussianEvent, ...]:
+    unused: Sequence[PrivacyEvent], wanted: Sequence[PrivacyEvent]
+) -> tuple[PrivacyEvent, ...]:
     """What is left of the `unused` approved events once a run has taken `wanted`.
 
-    Each wanted event takes one approved event of the same name that costs at least as much, the
-    cheapest that does.
+    Each wanted event takes one approved event of the same name that covers it, the cheapest that
+    does; the most expensive choose first.
 
     Raises: ReviewError if there is none.
     """
     left = list(unused)
-    for event in sorted(wanted, key=lambda event: -event.mu):
-        fitting = [
-            other
-            for other in left
-            if other.what == event.what and event.mu <= other.mu * (1 + TOLERANCE)
-        ]
+    for event in sorted(wanted, key=_size, reverse=True):
+        fitting = [other for other in left if _covers(other, event)]
         if not fitting:
             names = Counter(other.what for other in left)
             raise ReviewError(
-                f"The run would release '{event.what[:60]}' at mu {event.mu:.6g}, which is not "
+                f"The run would release '{event.what[:60]}' with {event.in_words()}, which is not "
                 f"among what is left of the approval ({len(left)} releases, {names[event.what]} "
                 "of that name). Submit a new request for it."
             )
-        left.remove(min(fitting, key=lambda other: other.mu))
+        left.remove(min(fitting, key=_size))
     return tuple(left)
+
+
+def _covers(approved: PrivacyEvent, wanted: PrivacyEvent) -> bool:
+    """Whether `wanted` is of the same kind and name and in nothing more than was approved."""
+    if approved.what != wanted.what:
+        return False
+    if isinstance(approved, GaussianEvent):
+        return isinstance(wanted, GaussianEvent) and wanted.mu <= approved.mu * (1 + TOLERANCE)
+    return (
+        not isinstance(wanted, GaussianEvent)
+        and wanted.sampling_rate == approved.sampling_rate
+        and wanted.noise_multiplier >= approved.noise_multiplier * (1 - TOLERANCE)
+        and wanted.steps <= approved.steps
+    )
+
+
+def _size(event: PrivacyEvent) -> float:
+    """Orders events of one name by what they cost; nothing is compared with a budget by it."""
+    if isinstance(event, GaussianEvent):
+        return event.mu
+    return event.sampling_rate * math.sqrt(event.steps) / event.noise_multiplier

@@ -1,10 +1,11 @@
 """The ledger: one merchant's approvals and releases, and a budget that cannot be overdrawn.
 
 Privacy: one unit is one shopper's whole history at this merchant, neighbours differ by adding or
-removing one shopper. Releases add up as mu = sqrt(sum mu_i^2). A cost is booked before the code
-runs, and never given back. The ledger holds names, hashes, shapes and costs, nothing that was
-computed from purchases; it stays at the merchant. Its hash chain shows accidents, restored backups
-and edited rows; someone who may write all its files could still forge it as a whole.
+removing one shopper. Releases add up as their privacy losses do (`recsys.privacy.Tally`). A cost is
+booked before the code runs, and never given back. The ledger holds names, hashes, shapes and costs,
+nothing that was computed from purchases; it stays at the merchant. Its hash chain shows accidents,
+restored backups and edited rows; someone who may write all its files could still forge it as a
+whole.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from datasites.merchant.ledger.books import Approval, Cost, Request, Reservation
 from datasites.merchant.ledger.journal import Clock, Journal, utc_now
 from datasites.merchant.ledger.records import Entry, canonical, check_name, write_record
 from recsys.files import atomic_write_text
-from recsys.privacy.events import Budget, GaussianEvent
+from recsys.privacy.events import Budget, PrivacyEvent
+from recsys.privacy.spending import Tally
 
 __all__ = ["Ledger"]
 
@@ -105,7 +107,7 @@ class Ledger:
         sender: str,
         code_sha256: str,
         params_sha256: str,
-        events: Sequence[GaussianEvent],
+        events: Sequence[PrivacyEvent],
         rounds: int,
         expires: datetime,
         by: str,
@@ -161,7 +163,7 @@ class Ledger:
         study: str,
         job: str,
         phase: str,
-        events: Sequence[GaussianEvent],
+        events: Sequence[PrivacyEvent],
         *,
         code_sha256: str | None = None,
         params_sha256: str | None = None,
@@ -231,24 +233,29 @@ class Ledger:
             return books.cost_of(books.spent)
 
     def spent_by_study(self) -> dict[str, Cost]:
-        """The cost of each study's runs so far; mu^2 adds up over studies, epsilon does not."""
+        """The cost of each study's runs so far; epsilons of studies do not add up."""
         with self._journal.reading() as books:
-            return {study: books.cost_of(square) for study, square in books.by_study.items()}
+            return {study: books.cost_of(tally) for study, tally in books.by_study.items()}
 
     def promised(self) -> Cost:
         """The cost that active approvals may still take."""
         with self._journal.reading() as books:
             return books.cost_of(books.promised(self._journal.clock()))
 
-    def remaining(self) -> Cost:
-        """The budget less what is spent."""
+    def held(self) -> Tally:
+        """All that is spent or promised, for adding up with what is asked for."""
         with self._journal.reading() as books:
-            return books.cost_of(books.limit - books.spent)
+            return books.spent + books.promised(self._journal.clock())
+
+    def remaining(self) -> Cost:
+        """The budget less what is spent: the largest Gaussian release that fits beside it."""
+        with self._journal.reading() as books:
+            return books.room_beside(books.spent)
 
     def available(self) -> Cost:
         """The budget less what is spent and promised: what a new approval may cost."""
         with self._journal.reading() as books:
-            return books.cost_of(books.limit - books.spent - books.promised(self._journal.clock()))
+            return books.room_beside(books.spent + books.promised(self._journal.clock()))
 
     def entries(self) -> list[Entry]:
         """Every entry in order, verified as it is read."""

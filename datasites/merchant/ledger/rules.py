@@ -7,9 +7,10 @@ from datetime import datetime
 from typing import Any
 
 from datasites.errors import BudgetError, ReviewError
-from datasites.merchant.ledger.books import KINDS, Approval, Books, Request, cost, take
+from datasites.merchant.ledger.books import KINDS, Approval, Books, Request, take
 from datasites.merchant.ledger.records import check_name, check_sha256, plain, timestamp
-from recsys.privacy.events import GaussianEvent
+from recsys.privacy.events import PrivacyEvent
+from recsys.privacy.spending import Tally
 
 __all__ = [
     "active",
@@ -51,7 +52,7 @@ def approve(
     now: datetime,
     request_id: str,
     binding: tuple[str, str, str, str],
-    events: Sequence[GaussianEvent],
+    events: Sequence[PrivacyEvent],
     rounds: int,
     phases: Sequence[str] | None,
     expires: datetime,
@@ -108,7 +109,7 @@ def reserve(
     study: str,
     job: str,
     phase: str,
-    events: Sequence[GaussianEvent],
+    events: Sequence[PrivacyEvent],
     code_sha256: str | None,
     params_sha256: str | None,
 ) -> dict[str, Any]:
@@ -186,21 +187,21 @@ def active(books: Books, now: datetime, study: str) -> Approval | None:
 
 
 def check_budget(
-    books: Books, now: datetime, events: Sequence[GaussianEvent], held: Approval | None = None
+    books: Books, now: datetime, events: Sequence[PrivacyEvent], held: Approval | None = None
 ) -> None:
     """Raise BudgetError if `events` exceed what is left beside all that is spent and promised.
 
     `held` is the approval that already holds back their cost.
     """
-    wanted = cost(events)
-    promised = books.promised(now) - (cost(held.unused) if held else 0.0)
-    if not books.fits(wanted + promised):
-        spent, others = books.cost_of(books.spent), books.cost_of(promised)
+    wanted, spent = Tally.of(events), books.spent
+    promised = books.promised(now, but=held)
+    if not books.fits(spent + promised + wanted):
+        used, others = books.cost_of(spent), books.cost_of(promised)
         raise BudgetError(
             f"This would cost epsilon {books.cost_of(wanted).epsilon:.4g}. The budget is epsilon "
             f"{books.budget.epsilon:g} at delta {books.budget.delta:g}; spent is "
-            f"{spent.epsilon:.4g}, promised to other approvals {others.epsilon:.4g} (squares of mu "
-            "add up, epsilons do not). Ask for fewer rounds or more noise, or revoke an approval."
+            f"{used.epsilon:.4g}, promised to other approvals {others.epsilon:.4g} (epsilons of "
+            "parts do not add up). Ask for fewer rounds or more noise, or revoke an approval."
         )
 
 

@@ -11,15 +11,19 @@ __all__ = ["gauge", "show_budget"]
 
 
 def show_budget(ledger: Ledger) -> None:
-    """The gauge and its figures. mu^2 is what adds up, so that is what the bar's lengths are."""
+    """The gauge and its figures.
+
+    mu^2 is what adds up, exactly over Gaussian releases and roughly with subsampled steps among
+    them, so that is what the bar's lengths are; what is promised gets what it adds to the spent.
+    """
     budget, spent, promised = ledger.budget, ledger.spent(), ledger.promised()
-    left = ledger.available()
     whole = mu_of(budget.epsilon, budget.delta) ** 2
+    used, held = spent.mu**2 / whole, ledger.held().mu(budget.delta) ** 2 / whole
     st.html(
         gauge(
-            ("spent", spent.mu**2 / whole, spent.epsilon),
-            ("promised", promised.mu**2 / whole, promised.epsilon),
-            ("left", left.mu**2 / whole, left.epsilon),
+            ("spent", used, spent.epsilon),
+            ("promised", max(0.0, held - used), promised.epsilon),
+            ("left", max(0.0, 1 - held), ledger.available().epsilon),
         )
     )
     st.caption(

@@ -12,8 +12,7 @@ import streamlit as st
 from datasites.merchant.home import MerchantHome
 from datasites.merchant.ledger import Entry, Ledger
 from recsys.errors import ToyFedError
-from recsys.privacy import compose, epsilon_of
-from recsys.privacy.events import event_from_dict
+from recsys.privacy import event_from_dict, spent
 
 __all__ = ["ledger_table", "show_ledger"]
 
@@ -82,7 +81,7 @@ def _cost(entry: Entry, delta: float) -> str:
     if entry.kind != "reserved" or entry.note:
         return ""
     events = [event_from_dict(event) for event in entry.body["events"]]
-    return f"ε {epsilon_of(compose(events), delta):.3f}"
+    return f"ε {spent(events, delta):.3f}"
 
 
 def _in_short(body: dict[str, Any]) -> str:

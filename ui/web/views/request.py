@@ -10,6 +10,7 @@ import streamlit as st
 from datasites.merchant.home import MerchantHome
 from datasites.merchant.ledger import Ledger
 from recsys.errors import ToyFedError
+from recsys.privacy import Tally
 from ui.web.views.decision import show_decision
 
 if TYPE_CHECKING:
@@ -115,23 +116,28 @@ def _released(request: Request) -> None:
 
 
 def release_table(request: Request) -> pd.DataFrame:
-    """Each phase: the arrays that it releases, its noise and its share of the study's cost."""
-    whole = sum(event.mu**2 for event in request.proposal.events())
+    """Each phase: the arrays that it releases, its noise and its share of the study's cost.
+
+    Shares are of mu^2, which adds up over Gaussian releases; a phase with subsampled steps counts
+    as the Gaussian release that costs as much by itself.
+    """
+    proposal = request.proposal
+    squares = [
+        Tally.of(phase.privacy_events()).mu(proposal.delta) ** 2 for phase in proposal.phases
+    ]
+    whole = sum(squares)
     rows = []
-    for phase in request.proposal.phases:
+    for phase, square in zip(proposal.phases, squares, strict=True):
         events = phase.privacy_events()
         arrays = [
             f"{one.name} [{' × '.join(f'{n:,}' for n in one.shape)}]" for one in phase.outputs
         ]
-        share = sum(event.mu**2 for event in events) / whole if whole else 0.0
+        share = square / whole if whole else 0.0
         rows.append(
             {
                 "run": phase.name,
                 "releases": ", ".join(arrays),
-                "noise (sigma)": ", ".join(f"{event.sigma:.4g}" for event in events),
-                "one shopper changes it by at most": ", ".join(
-                    f"{event.sensitivity:.4g}" for event in events
-                ),
+                "noise": ", ".join(event.in_words() for event in events),
                 "share of the cost": f"{share:.0%}",
             }
         )
