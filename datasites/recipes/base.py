@@ -56,7 +56,11 @@ class Recipe(ABC):
         settings: dict[str, Any],
         rule: str,
     ) -> dict[str, np.ndarray]:
-        """The state after a phase, from the updates that came. Post-processing: costs nothing."""
+        """The state after a phase, from the updates that came. Post-processing: costs nothing.
+
+        `rule` is one of `recsys.federation.merge_names()`. All that a merge has to remember from
+        round to round goes into the state, so that a coordinator that was killed goes on exactly.
+        """
 
     @abstractmethod
     def model(

@@ -14,7 +14,7 @@ delta = 1e-5
 rounds = 3
 
 [federation]
-merge = "support"  # or "fedavg"
+merge = "support"  # one of recsys.federation.merge_names()
 patience_seconds = 600.0
 """
 
@@ -25,10 +25,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from datasites.errors import SettingsError
 from datasites.protocol import safe_name
+from recsys.federation import DEFAULT_MERGE, merge_named, merge_names
 from recsys.files import atomic_write_text
 from recsys.privacy import Budget
 
@@ -73,8 +74,15 @@ class Privacy(_Section):
 class Federation(_Section):
     """How updates are merged. Changes nothing about privacy."""
 
-    merge: Literal["fedavg", "support"] = "support"
+    merge: str = DEFAULT_MERGE
     patience_seconds: Annotated[float, Field(gt=0, le=7 * 86400)] = 600.0
+
+    @field_validator("merge")
+    @classmethod
+    def _merge(cls, value: str) -> str:
+        if value not in merge_names():
+            raise ValueError(f"expected one of {', '.join(merge_names())}; found '{value}'")
+        return value
 
 
 class StudySettings(_Section):
@@ -84,6 +92,20 @@ class StudySettings(_Section):
     privacy: Privacy = Privacy()
     model: dict[str, Any] = {}
     federation: Federation = Federation()
+
+    @model_validator(mode="after")
+    def _release_fits_merge(self) -> StudySettings:
+        """Sums can only be added up where merchants release sums: found out before they do."""
+        if merge_named(self.federation.merge).sums:
+            self.model.setdefault("release", "statistics")
+        sums = self.model.get("release") == "statistics"
+        if merge_named(self.federation.merge).sums != sums:
+            raise ValueError(
+                "expected merge = 'statistics' together with release = 'statistics' in [model], "
+                f"found merge = '{self.federation.merge}' and release = "
+                f"'{self.model.get('release', 'embeddings')}'"
+            )
+        return self
 
     @classmethod
     def read(cls, path: Path) -> StudySettings:

@@ -9,17 +9,35 @@ import numpy.typing as npt
 
 from recsys.errors import ModelError
 from recsys.federation.update import Update
+from recsys.federation.weights import (
+    capped_shares,
+    denoised_support,
+    precision_weights,
+    relative_noise,
+    size_shares,
+)
 
-__all__ = ["fedavg", "sum_statistics", "support_weighted"]
+__all__ = [
+    "capped_fedavg",
+    "fedavg",
+    "precision_weighted",
+    "shrink_rows",
+    "sum_statistics",
+    "summed",
+    "support_weighted",
+]
 
 Array = npt.NDArray[np.float64]
+
+# A merchant is not trusted: nothing that it sends may make a sum overflow.
+_MOST = 1e300
 
 
 def fedavg(updates: Sequence[Update], array: str) -> Array:
     """Federated averaging: w = sum_k (n_k / n) w_k, with n = sum_k n_k.
 
     Args:
-        updates: one merchant each; n_k is the update's weight, public or noised.
+        updates: one merchant each; n_k is the update's weight, declared in public or noised.
         array: name of the array to merge.
 
     Returns:
@@ -31,15 +49,19 @@ def fedavg(updates: Sequence[Update], array: str) -> Array:
 
     Source: McMahan et al., Communication-efficient learning of deep networks, AISTATS 2017.
     """
+    return capped_fedavg(updates, array, largest=1.0)
+
+
+def capped_fedavg(updates: Sequence[Update], array: str, largest: float) -> Array:
+    """FedAvg in which no merchant's share exceeds `largest`, see `capped_shares`.
+
+    At 1 / n_updates or less it is the plain mean: every merchant counts the same (agnostic to size,
+    as in Mohri, Sivek, Suresh, Agnostic federated learning, ICML 2019, without its inner game).
+
+    Args, errors: as `fedavg`; also ModelError for `largest` outside (0, 1].
+    """
     stacked = _stack(updates, array)
-    weights = np.array([update.weight for update in updates], dtype=np.float64)
-    total = weights.sum()
-    if not total > 0:
-        raise ModelError(
-            f"Expected a weight above 0 among {_names(updates)}, found only 0; "
-            "send max(1, noised number of shoppers)."
-        )
-    merged: Array = np.tensordot(weights / total, stacked, axes=1)
+    merged: Array = np.tensordot(capped_shares(size_shares(updates), largest), stacked, axes=1)
     return merged
 
 
@@ -59,19 +81,75 @@ def support_weighted(updates: Sequence[Update], array: str, support: str) -> Arr
     Raises:
         ModelError: as `fedavg`, or a support that does not fit the array.
     """
-    plain = fedavg(updates, array)
-    stacked, weights = _stack(updates, array), np.maximum(_stack(updates, support), 0.0)
-    if weights.shape != stacked.shape[:2]:
+    stacked, counts = _with_support(updates, array, support)
+    return _average_rows(stacked, np.maximum(counts, 0.0), size_shares(updates))
+
+
+def precision_weighted(
+    updates: Sequence[Update], array: str, support: str, support_sigma: float = 0.0
+) -> Array:
+    """Average each row by inverse variance, with the noise that the updates' events tell.
+
+        w_j = sum_k q_kj w_kj / sum_k q_kj,   q_kj = s_kj'^2 / (s_kj' + d z_k^2)
+
+    where s' is the support with its own noise taken out (`denoised_support`), d the numbers in a
+    row, and z_k the noise of merchant k's update (`relative_noise`, `precision_weights`).
+
+    Args:
+        updates: one merchant each, with the events that they booked.
+        array: name of the array to merge, [n_items, ...].
+        support: name of each merchant's noised counts, [n_items].
+        support_sigma: standard deviation of the noise in those counts; 0 if they are exact.
+
+    Returns:
+        float64, the shape of the array.
+
+    Raises:
+        ModelError: as `support_weighted`.
+    """
+    stacked, counts = _with_support(updates, array, support)
+    weights = _precisions(updates, stacked, counts, support_sigma)
+    return _average_rows(stacked, weights, size_shares(updates))
+
+
+def shrink_rows(
+    updates: Sequence[Update],
+    array: str,
+    support: str,
+    previous: Array,
+    support_sigma: float = 0.0,
+    prior_shoppers: float = 1.0,
+) -> Array:
+    """`precision_weighted`, then rows with little behind them are drawn to what was known before.
+
+        w_j = (Q_j m_j + t v_j) / (Q_j + t),   Q_j = sum_k q_kj
+
+    with m the precision-weighted average, v the previous state and q its precisions: the posterior
+    mean under a prior that is worth t shoppers without noise.
+
+    Args:
+        updates, array, support, support_sigma: as `precision_weighted`.
+        previous: v, float64 [n_items, ...].
+        prior_shoppers: t, above 0.
+
+    Raises:
+        ModelError: as `precision_weighted`, or a previous state of another shape.
+
+    Source: Efron, Morris, Data analysis using Stein's estimator, JASA 1975; Kass, Wasserman, JASA
+    1995 (the prior that is worth one observation).
+    """
+    stacked, counts = _with_support(updates, array, support)
+    if previous.shape != stacked.shape[1:] or not prior_shoppers > 0:
         raise ModelError(
-            f"Expected one number of {support!r} for each row of {array!r}, shape "
-            f"{stacked.shape[1:2]}, found shape {weights.shape[1:]}."
+            f"Expected a previous {array!r} of shape {stacked.shape[1:]} and prior_shoppers above "
+            f"0, found shape {previous.shape} and {prior_shoppers}."
         )
-    total = weights.sum(axis=0)
-    known = total > 0
-    shares = np.divide(weights, total, out=np.zeros_like(weights), where=known)
-    merged: Array = np.einsum("kj,kj...->j...", shares, stacked)
-    merged[~known] = plain[~known]
-    return merged
+    weights = _precisions(updates, stacked, counts, support_sigma)
+    merged = _average_rows(stacked, weights, size_shares(updates))
+    behind = weights.sum(axis=0)
+    kept = _per_row(behind / (behind + prior_shoppers), merged)
+    shrunk: Array = kept * merged + (1 - kept) * previous
+    return shrunk
 
 
 def sum_statistics(updates: Sequence[Update]) -> dict[str, Array]:
@@ -91,7 +169,49 @@ def sum_statistics(updates: Sequence[Update]) -> dict[str, Array]:
                 f"Expected the arrays {sorted(names)} of every merchant, found "
                 f"{sorted(update.arrays)} of {update.merchant!r}."
             )
-    return {name: _stack(updates, name).sum(axis=0) for name in sorted(names)}
+    return {name: summed(updates, name) for name in sorted(names)}
+
+
+def summed(updates: Sequence[Update], array: str) -> Array:
+    """One array of `sum_statistics`: w = sum_k w_k, float64."""
+    total: Array = _stack(updates, array).sum(axis=0)
+    return total
+
+
+def _precisions(
+    updates: Sequence[Update], stacked: Array, counts: Array, support_sigma: float
+) -> Array:
+    width = int(np.prod(stacked.shape[2:]))
+    noise = np.array([relative_noise(update) for update in updates])
+    support = denoised_support(counts, size_shares(updates), support_sigma)
+    return precision_weights(support, noise, width)
+
+
+def _average_rows(stacked: Array, weights: Array, shares: Array) -> Array:
+    """Average [n_updates, n_rows, ...] by [n_updates, n_rows]; by shares where all are 0."""
+    most = weights.max(axis=0)
+    known = most > 0
+    # By the greatest first: the sum of huge weights would overflow.
+    scaled = np.divide(weights, most, out=np.zeros_like(weights), where=known)
+    total = scaled.sum(axis=0)
+    by_row = np.where(known, scaled / np.where(known, total, 1.0), shares[:, None])
+    merged: Array = np.einsum("kj,kj...->j...", by_row, stacked)
+    return merged
+
+
+def _per_row(values: Array, like: Array) -> Array:
+    return values.reshape(-1, *[1] * (like.ndim - 1))
+
+
+def _with_support(updates: Sequence[Update], array: str, support: str) -> tuple[Array, Array]:
+    stacked, counts = _stack(updates, array), _stack(updates, support)
+    if counts.shape != stacked.shape[:2]:
+        raise ModelError(
+            f"Expected one number of {support!r} for each row of {array!r}, shape "
+            f"{stacked.shape[1:2]}, found shape {counts.shape[1:]}."
+        )
+    # No merchant has that many shoppers: squares of its counts stay finite.
+    return stacked, np.clip(counts, -1e12, 1e12)
 
 
 def _require_some(updates: Sequence[Update]) -> None:
@@ -101,12 +221,8 @@ def _require_some(updates: Sequence[Update]) -> None:
         )
 
 
-def _names(updates: Sequence[Update]) -> list[str]:
-    return [update.merchant for update in updates]
-
-
 def _stack(updates: Sequence[Update], array: str) -> Array:
-    """[n_updates, ...] in float64, so that single precision is not summed."""
+    """[n_updates, ...] in float64, so that single precision is not summed, and sums finite."""
     _require_some(updates)
     for update in updates:
         if array not in update.arrays:
@@ -121,4 +237,5 @@ def _stack(updates: Sequence[Update], array: str) -> Array:
                 f"Expected {array!r} of shape {shape} as {updates[0].merchant!r} sent it, found "
                 f"{update.arrays[array].shape} of {update.merchant!r}; use one catalogue."
             )
-    return np.stack([np.asarray(update.arrays[array], dtype=np.float64) for update in updates])
+    stacked = np.stack([np.asarray(update.arrays[array], dtype=np.float64) for update in updates])
+    return np.clip(stacked, -_MOST, _MOST)

@@ -55,6 +55,11 @@ class MergeContract:
         assert merged.dtype == np.float64
         assert (merged > lost).all()
 
+    def test_huge_values_stay_finite(self) -> None:
+        most = np.finfo(np.float64).max
+        updates = [self.update(np.full((2, 2), most), 1e300, name) for name in "abc"]
+        assert np.isfinite(self.merge([*updates, self.update(np.full((2, 2), -most))])).all()
+
     def test_inputs_are_left_alone(self) -> None:
         x, y = np.ones((2, 2)), np.zeros((2, 2))
         self.merge([self.update(x), self.update(y)])

@@ -18,10 +18,12 @@ from rich.markup import escape
 
 from datasites.errors import BudgetError, LedgerError, ReviewError
 from recsys.errors import ToyFedError
+from recsys.federation import describe_merges
 
 __all__ = [
     "DatasiteHomeOption",
     "JsonOption",
+    "MergeOption",
     "StudyHomeOption",
     "console",
     "emit",
@@ -36,6 +38,9 @@ console = Console()
 stderr = Console(stderr=True)
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+MergeOption = Annotated[
+    str, typer.Option(help=f"How merchants' updates become one.\n\n{describe_merges()}")
+]
 DatasiteHomeOption = Annotated[
     Path,
     typer.Option(

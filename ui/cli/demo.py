@@ -15,7 +15,8 @@ import typer
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from ui.cli.console import console, guarded
+from recsys.federation import DEFAULT_MERGE, merge_named
+from ui.cli.console import MergeOption, console, guarded
 from ui.cli.web import (
     address_of,
     ending_on_sigterm,
@@ -52,6 +53,7 @@ def demo(
     ] = 1.0,
     delta: Annotated[float, typer.Option(help="Probability with which that may fail.")] = 1e-5,
     recipe: Annotated[str, typer.Option(help="Which recipe to run.")] = "private-als",
+    merge: MergeOption = DEFAULT_MERGE,
     seed: Annotated[
         int, typer.Option(help="Makes everything but the released noise repeatable.")
     ] = 0,
@@ -64,6 +66,7 @@ def demo(
 ) -> None:
     """Run a marketplace: datasites, a study under privacy, a report, and the web page."""
     os.environ.setdefault("PRE_SYNC", "false")
+    merge_named(merge)  # a name that is wrong ends here, before any datasite opens
     with console.status("waking up PySyft ..."):
         from datasites.simulation import Story, StorySettings
         from datasites.simulation.report import build_report, write_manifest
@@ -77,6 +80,7 @@ def demo(
         delta=delta,
         rounds=rounds,
         recipe=recipe,
+        merge=merge,
         seed=seed,
     )
     with result.phase("data"):

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from safetensors.numpy import load, save
 
 from datasites.errors import SettingsError
 from datasites.recipes import recipe_named
-from recsys.federation import Update
-from recsys.privacy import Budget, compose, epsilon_of
+from recsys.errors import ModelError
+from recsys.federation import Update, merge_named, merge_names
+from recsys.models.private_als import PrivateALSSettings, Statistics, solve_items
+from recsys.privacy import Budget, GaussianEvent, compose, epsilon_of
 
 RECIPE = recipe_named("private-als")
 SETTINGS = RECIPE.complete({"rounds": 2, "factors": 2, "averaged_rounds": 2})
@@ -70,8 +73,102 @@ def test_a_merchant_without_counts_trains_as_an_average_one() -> None:
     np.testing.assert_allclose(support["item_embeddings"], 2.0)  # (8 * 1 + 4 * 4) / 12
 
 
+AVERAGES = [name for name in merge_names() if not merge_named(name).sums]
+
+
+@pytest.mark.parametrize("rule", AVERAGES)
+def test_every_merge_takes_a_study_to_its_end_and_survives_a_restart(rule: str) -> None:
+    def run(killed: bool) -> np.ndarray:
+        state = counted(a=([9.0, 0.0], 10.0), b=([1.0, 4.0], 30.0))
+        for phase, value in (("als-1", 1.0), ("als-2", 2.0)):
+            updates = [learned("a", value), learned("b", 5.0), learned("late", 3.0)]
+            state = RECIPE.merge(phase, updates, state, SETTINGS, rule)
+            if killed:
+                state = load(save(state))
+        return state["item_embeddings"]
+
+    found = run(killed=False)
+    assert found.dtype == np.float32
+    assert np.isfinite(found).all()
+    np.testing.assert_array_equal(found, run(killed=True))
+
+
+@pytest.mark.parametrize("rule", AVERAGES)
+def test_a_merchant_that_sends_huge_numbers_does_not_end_the_study(rule: str) -> None:
+    state = counted(a=([9.0, 0.0], 10.0), b=([1e300, -1e300], 1e300))
+    for phase in ("als-1", "als-2"):
+        updates = [learned("a", 1.0), learned("b", 3e38)]
+        state = RECIPE.merge(phase, updates, state, SETTINGS, rule)
+    assert np.isfinite(state["item_embeddings"]).all()
+
+
+def test_the_noise_of_the_counts_is_kept_for_merges_that_ask_for_it() -> None:
+    event = GaussianEvent("counts", 2.0, 29.0)
+    arrays = {"item_counts": np.ones(2), "shopper_count": np.ones(1)}
+    state = RECIPE.initial_state(SETTINGS, 2)
+    state = RECIPE.merge(
+        "counts", [Update(arrays, 1.0, (event,), "a")], state, SETTINGS, "precision"
+    )
+    assert state["counts_sigma"] == pytest.approx(29.0)
+
+
+def test_an_unknown_merge_is_refused_with_the_list() -> None:
+    state = counted(a=([9.0, 0.0], 10.0))
+    with pytest.raises(ModelError, match=r"fedavg.*'median'"):
+        RECIPE.merge("als-1", [learned("a", 1.0)], state, SETTINGS, "median")
+
+
+def test_released_statistics_are_declared_summed_and_solved_once() -> None:
+    settings = RECIPE.complete({"rounds": 2, "factors": 2, "release": "statistics"})
+    phases = RECIPE.phases(settings, Budget(1.0, 1e-5), 5)
+    shapes = {spec.name: spec.shape for spec in phases[1].outputs}
+    assert shapes == {"gram": (3,), "outer": (5, 3), "linear": (5, 2)}
+    assert phases[1].events == RECIPE.phases(SETTINGS, Budget(1.0, 1e-5), 5)[1].events
+
+    rng = np.random.default_rng(0)
+    sums = {"gram": rng.normal(size=3), "outer": rng.normal(size=(2, 3))}
+    sums["linear"] = rng.normal(size=(2, 2))
+    updates = [
+        Update({name: share * array for name, array in sums.items()}, 1.0, (), merchant)
+        for merchant, share in (("a", 0.25), ("b", 0.75))
+    ]
+    state = counted(a=([9.0, 0.0], 10.0), b=([1.0, 4.0], 30.0))
+    state = RECIPE.merge("als-1", updates, state, settings, "statistics")
+    chosen = PrivateALSSettings.from_dict({k: v for k, v in settings.items() if k != "release"})
+    np.testing.assert_allclose(
+        state["item_embeddings"], solve_items(Statistics(**sums), chosen), rtol=1e-6
+    )
+
+
+def test_statistics_of_huge_numbers_do_not_end_the_study() -> None:
+    settings = RECIPE.complete({"rounds": 2, "factors": 2, "release": "statistics"})
+    bad = {"gram": np.full(3, -1e308), "outer": np.full((2, 3), 1e308)}
+    updates = [Update(bad | {"linear": np.full((2, 2), 1e308)}, 1.0, (), name) for name in "ab"]
+    state = counted(a=([9.0, 0.0], 10.0), b=([1.0, 4.0], 30.0))
+    state = RECIPE.merge("als-1", updates, state, settings, "statistics")
+    assert np.isfinite(state["item_embeddings"]).all()
+
+
+@pytest.mark.parametrize(("release", "rule"), [("statistics", "fedavg"), (None, "statistics")])
+def test_a_merge_that_does_not_fit_what_is_released_is_refused(
+    release: str | None, rule: str
+) -> None:
+    settings = SETTINGS | ({"release": release} if release else {})
+    state = counted(a=([9.0, 0.0], 10.0))
+    with pytest.raises(SettingsError, match="together with release = 'statistics'"):
+        RECIPE.merge("als-1", [learned("a", 1.0)], state, settings, rule)
+
+
 @pytest.mark.parametrize(
-    "model", [{"rounds": 0}, {"rounds": 10**9}, {"factors": 10**6}, {"rounds": "3"}, {"colour": 1}]
+    "model",
+    [
+        {"release": "purchases"},
+        {"rounds": 0},
+        {"rounds": 10**9},
+        {"factors": 10**6},
+        {"rounds": "3"},
+        {"colour": 1},
+    ],
 )
 def test_a_wrong_setting_is_named(model: dict[str, object]) -> None:
     with pytest.raises(SettingsError, match=next(iter(model))):

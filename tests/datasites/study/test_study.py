@@ -20,6 +20,7 @@ from datasites.study import (
     submit,
 )
 from recsys.data import Marketplace, write_catalogue
+from recsys.federation import merge_names
 
 STUDY: dict[str, Any] = {"study": {"name": "toys", "merchants": ["castle@toys.test"]}}
 
@@ -69,6 +70,22 @@ def test_each_wrong_setting_is_named(section: str, values: dict[str, Any]) -> No
 def test_two_wrong_settings_are_both_named() -> None:
     with pytest.raises(SettingsError, match=r"privacy\.epsilon.*federation\.merge"):
         parse_study(STUDY | {"privacy": {"epsilon": -1}, "federation": {"merge": "x"}})
+
+
+@pytest.mark.parametrize("merge", merge_names())
+def test_every_merge_can_be_asked_for(merge: str, desk: ScientistHome) -> None:
+    wanted = STUDY | {"federation": {"merge": merge}}
+    new_study(desk, parse_study(wanted))
+    name = STUDY["study"]["name"]
+    kept = StudySettings.read(desk.study(name) / "study.toml")
+    assert kept.federation.merge == merge
+    assert kept.model["release"] == ("statistics" if merge == "statistics" else "embeddings")
+
+
+def test_a_release_that_the_merge_cannot_use_is_refused_before_anything_is_spent() -> None:
+    for merge, release in (("support", "statistics"), ("statistics", "embeddings")):
+        with pytest.raises(SettingsError, match="together with release = 'statistics'"):
+            parse_study(STUDY | {"federation": {"merge": merge}, "model": {"release": release}})
 
 
 def test_settings_come_back_from_their_file(tmp_path: Path) -> None:

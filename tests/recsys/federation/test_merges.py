@@ -9,8 +9,21 @@ import numpy as np
 import pytest
 
 from recsys.errors import ModelError
-from recsys.federation import Update, fedavg, sum_statistics, support_weighted
+from recsys.federation import (
+    Update,
+    capped_fedavg,
+    fedavg,
+    precision_weighted,
+    shrink_rows,
+    sum_statistics,
+    support_weighted,
+)
+from recsys.privacy import GaussianEvent
 from tests.contracts.merge_contract import MergeContract
+
+
+def noisy(x: np.ndarray, n: np.ndarray, weight: float, merchant: str, z: float = 7.0) -> Update:
+    return Update({"x": x, "n": n}, weight, (GaussianEvent("x", 1.0, z),), merchant)
 
 
 class TestFedavg(MergeContract):
@@ -43,6 +56,78 @@ class TestSupportWeighted(MergeContract):
         update = Update({"x": np.ones((3, 2)), "n": np.ones(2)}, 1.0)
         with pytest.raises(ModelError, match="one number of 'n' for each row"):
             self.merge([update])
+
+
+class TestCappedFedavg(MergeContract):
+    def merge(self, updates: Sequence[Update]) -> np.ndarray:
+        return capped_fedavg(updates, "x", 0.5)
+
+    def test_a_giant_counts_for_no_more_than_its_cap(self) -> None:
+        updates = [
+            self.update(np.zeros((1, 1)), 50_000.0),
+            self.update(np.ones((1, 1)), 30.0),
+            self.update(np.full((1, 1), 5.0), 10.0),
+        ]
+        assert self.merge(updates) == pytest.approx(0.5 * 0 + 0.375 * 1 + 0.125 * 5)
+
+
+class TestPrecisionWeighted(MergeContract):
+    def merge(self, updates: Sequence[Update]) -> np.ndarray:
+        return precision_weighted(updates, "x", "n", support_sigma=0.5)
+
+    def update(self, x: np.ndarray, weight: float = 1.0, merchant: str = "a") -> Update:
+        return noisy(x, np.full(len(x), 5.0 * weight), weight, merchant)
+
+    def test_a_small_merchant_counts_for_less_the_fewer_shoppers_all_have(self) -> None:
+        zero, one = np.zeros((4, 2)), np.ones((4, 2))
+        few = self.merge([self.update(zero, 10.0), self.update(one, 30.0, "b")])
+        many = self.merge([self.update(zero, 1e5), self.update(one, 3e5, "b")])
+        assert many == pytest.approx(0.75, abs=1e-3)
+        assert (few > 0.8).all()
+
+    def test_rows_weigh_by_inverse_variance(self) -> None:
+        left = noisy(np.zeros((2, 4)), np.array([100.0, 0.0]), 1.0, "a", z=5.0)
+        right = noisy(np.ones((2, 4)), np.array([300.0, 8.0]), 1.0, "b", z=5.0)
+        merged = precision_weighted([left, right], "x", "n")
+        first, second = 100**2 / (100 + 4 * 25), 300**2 / (300 + 4 * 25)
+        np.testing.assert_allclose(merged[0], second / (first + second))
+        np.testing.assert_allclose(merged[1], 1.0)
+
+    def test_without_noise_it_is_the_average_by_support(self) -> None:
+        rng = np.random.default_rng(0)
+        updates = [
+            Update({"x": rng.normal(size=(6, 2)), "n": rng.uniform(0, 9, 6)}, w) for w in (1.0, 3.0)
+        ]
+        np.testing.assert_allclose(
+            precision_weighted(updates, "x", "n"), support_weighted(updates, "x", "n")
+        )
+
+    def test_a_tiny_merchant_with_noisy_counts_hardly_counts(self) -> None:
+        rng = np.random.default_rng(4)
+        large = noisy(np.zeros((300, 4)), 300 + 29 * rng.normal(size=300), 20_000.0, "large")
+        small = noisy(np.ones((300, 4)), 1 + 29 * rng.normal(size=300), 50.0, "small")
+        by_support = support_weighted([large, small], "x", "n")
+        by_precision = precision_weighted([large, small], "x", "n", support_sigma=29.0)
+        assert by_support.mean() > 0.02
+        assert by_precision.mean() < 0.001
+
+
+class TestShrinkRows(MergeContract):
+    def merge(self, updates: Sequence[Update]) -> np.ndarray:
+        previous = np.zeros(updates[0].arrays["x"].shape) if updates else np.zeros((1, 1))
+        return shrink_rows(updates, "x", "n", previous, prior_shoppers=1e-12)
+
+    def update(self, x: np.ndarray, weight: float = 1.0, merchant: str = "a") -> Update:
+        return Update({"x": x, "n": np.full(len(x), 5.0 * weight)}, weight, merchant=merchant)
+
+    def test_rows_with_little_support_stay_near_the_previous_state(self) -> None:
+        update = Update({"x": np.ones((3, 2)), "n": np.array([0.0, 10.0, 1e9])}, 1.0)
+        merged = shrink_rows([update], "x", "n", np.full((3, 2), 5.0), prior_shoppers=10.0)
+        np.testing.assert_allclose(merged, [[5.0] * 2, [3.0] * 2, [1.0] * 2], rtol=1e-6)
+
+    def test_a_previous_state_of_another_shape_is_refused(self) -> None:
+        with pytest.raises(ModelError, match="previous 'x' of shape"):
+            shrink_rows([self.update(np.ones((2, 2)))], "x", "n", np.ones((3, 2)))
 
 
 class TestSumStatistics(MergeContract):

@@ -8,7 +8,8 @@ Writes /output/release.safetensors          noised arrays, the only thing that m
        /output/release.json                 the privacy events that they cost
 
 Phases: `counts` tells roughly how often each toy is bought, `als-1` ... `als-T` train the toys'
-embeddings, `quality` tells roughly how well they recommend. Every array is noised before it is
+embeddings (with `release = "statistics"`: tell the noised sums that these are solved from),
+`quality` tells roughly how well they recommend. Every array is noised before it is
 written: one shopper more or less changes what is seen by no more than the approved epsilon.
 
 Training uses the `train` split alone; `quality` is measured on `valid`; `test` is never touched.
@@ -27,6 +28,7 @@ from recsys.models.private_als import (
     counts_release,
     make_plan,
     quality_release,
+    release_statistics,
 )
 from recsys.privacy import Budget, SecureNoise
 
@@ -35,7 +37,9 @@ INPUTS, OUTPUT = Path("/inputs"), Path("/output")
 
 def main() -> None:
     job = json.loads((INPUTS / "job" / "job.json").read_text())
-    settings = PrivateALSSettings.from_dict(job["settings"])
+    chosen = dict(job["settings"])
+    released = chosen.pop("release", "embeddings")
+    settings = PrivateALSSettings.from_dict(chosen)
     plan = make_plan(settings, Budget(job["epsilon"], job["delta"]))
     catalogue, _ = read_catalogue(INPUTS / "data" / "catalogue.parquet")
     shop = read_shop(INPUTS / "data" / "shop.parquet", catalogue)
@@ -48,7 +52,8 @@ def main() -> None:
         release = quality(catalogue, shop, settings, plan, noise)
     else:
         state = load_file(INPUTS / "state" / "state.safetensors")
-        embeddings, _ = als_round(
+        train = als_round if released == "embeddings" else release_statistics
+        found, _ = train(
             shop.split.train,
             state["item_embeddings"],
             state["item_counts"],
@@ -57,7 +62,7 @@ def main() -> None:
             noise,
             round_number=int(phase.removeprefix("als-")),
         )
-        release = {"item_embeddings": embeddings}
+        release = {"item_embeddings": found} if released == "embeddings" else vars(found)
 
     save_file(release, OUTPUT / "release.safetensors")
     events = [event.to_dict() for event in plan.of(phase)]
