@@ -11,14 +11,12 @@ from scipy.sparse import csr_matrix
 from recsys.data.interactions import Interactions
 from recsys.errors import ModelError
 from recsys.models.base import Recommender
-from recsys.models.fold_in import bounded_embeddings, solve_rows
+from recsys.models.fold_in import bounded_embeddings, fold_in
 
 if TYPE_CHECKING:
     from recsys.data.catalogue import Catalogue
 
 __all__ = ["SharedEmbeddings"]
-
-_BLOCK = 4096
 
 
 class SharedEmbeddings(Recommender):
@@ -94,19 +92,17 @@ class SharedEmbeddings(Recommender):
 
         Privacy: stays at the merchant.
         """
-        weights = histories.recency_csr(self._decay).astype(np.float64)
-        vectors = np.empty((weights.shape[0], self._embeddings.shape[1]))
-        for start in range(0, len(vectors), _BLOCK):
-            vectors[start : start + _BLOCK] = self._solve(weights[start : start + _BLOCK])
-        return vectors
-
-    def _solve(self, weights: csr_matrix) -> npt.NDArray[np.float64]:
-        used, columns = np.unique(weights.indices, return_inverse=True)
-        known = self._embeddings[used]
-        size = known.shape[1]
-        local = csr_matrix(
-            (weights.data, columns, weights.indptr), shape=(weights.shape[0], len(used))
+        weights = histories.recency_csr(self._decay)
+        if self._decay == 1.0:
+            weights.data[:] = 2.0  # weighs 1 on the left and 2 on the right
+            return fold_in(weights, self._embeddings, self._ridge) / 2.0
+        # Weights w - 1 on the left and w on the right, and the missing 1 on the left alone.
+        doubled = csr_matrix(
+            (
+                np.column_stack([weights.data, np.full_like(weights.data, -2.0)]).ravel(),
+                np.repeat(weights.indices, 2),
+                2 * weights.indptr,
+            ),
+            shape=weights.shape,
         )
-        outer = (known[:, :, None] * known[:, None, :]).reshape(len(used), size * size)
-        systems = (local @ outer).reshape(-1, size, size) + self._ridge
-        return solve_rows(systems, local @ known)
+        return fold_in(doubled, self._embeddings, self._ridge)

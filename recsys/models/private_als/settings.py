@@ -118,16 +118,19 @@ class PrivateALSSettings:
 
 @dataclass(frozen=True)
 class SpeedSettings:
-    """Sizes of the blocks that are worked on at once; they change memory and time only.
+    """Threads, and sizes of the blocks worked on at once; they change memory and time only.
 
     Args:
-        shopper_block: shoppers solved together.
+        threads: that solve shoppers.
+        shopper_block: shoppers whose outer products are held together.
         block_bytes: memory for the toys' outer products held together.
     """
 
+    threads: int = 1
     shopper_block: int = 4096
     block_bytes: int = 16 << 20
 
     def __post_init__(self) -> None:
+        require_count("threads", self.threads)
         require_count("shopper_block", self.shopper_block)
         require_count("block_bytes", self.block_bytes)
