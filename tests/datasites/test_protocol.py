@@ -9,8 +9,16 @@ import pytest
 
 from datasites.errors import ReviewError
 from datasites.protocol import Proposal, Result, Round, parse_message, safe_name, sha256_of
+from recsys.privacy import SubsampledGaussianEvent
 
 SHA = "a" * 64
+STEPS: dict[str, Any] = {
+    "type": "subsampled_gaussian",
+    "what": "towers",
+    "noise_multiplier": 1.5,
+    "sampling_rate": 0.02,
+    "steps": 100,
+}
 ROUND = {"kind": "round", "study": "toys", "phase": "counts", "proposal_sha256": SHA}
 
 
@@ -56,7 +64,18 @@ def test_a_bad_round_is_refused_and_the_place_named(changed: dict[str, Any], tol
         {"type": "gaussian", "what": "x", "sensitivity": 1.0, "sigma": "much"},
         {"type": "gaussian", "what": "x", "sensitivity": 1.0, "sigma": 1e300},
         {},
+        STEPS | {"noise_multiplier": 0.0},
+        STEPS | {"noise_multiplier": 1e-4},
+        STEPS | {"noise_multiplier": 10**400},
+        STEPS | {"sampling_rate": 1.5},
+        STEPS | {"sampling_rate": 1e-7},
+        STEPS | {"steps": 10**7},
+        STEPS | {"steps": 10**400},
+        STEPS | {"steps": "10"},
+        STEPS | {"type": "gaussian"},
+        STEPS | {"extra": 1},
     ],
+    ids=lambda event: str(event)[:60],
 )
 def test_an_event_of_unknown_cost_is_refused(
     make_proposal: Callable[..., Proposal], event: dict[str, Any]
@@ -64,6 +83,31 @@ def test_an_event_of_unknown_cost_is_refused(
     params = params_of(make_proposal())
     params["phases"][0]["events"] = [event]
     with pytest.raises(ReviewError, match=r"phases\.0\.events"):
+        parse_message(params)
+
+
+def test_steps_travel_beside_gaussian_releases(make_proposal: Callable[..., Proposal]) -> None:
+    params = params_of(make_proposal())
+    params["phases"][0]["events"].append(STEPS)
+    arrived = parse_message(params)
+    assert isinstance(arrived, Proposal)
+    assert arrived.phases[0].privacy_events()[-1] == SubsampledGaussianEvent(
+        "towers", 1.5, 0.02, 100
+    )
+    assert arrived.events()[0] == make_proposal().events()[0]
+
+
+def test_more_kinds_of_steps_than_can_be_accounted_for_are_refused(
+    make_proposal: Callable[..., Proposal],
+) -> None:
+    params = params_of(make_proposal())
+    params["phases"][0]["events"] = [STEPS | {"steps": 1 + n} for n in range(16)]
+    parse_message(params)
+    for place in (0, 1):
+        params["phases"][place]["events"] = [
+            STEPS | {"noise_multiplier": 1.0 + place + n / 100} for n in range(9)
+        ]
+    with pytest.raises(ReviewError, match="16 different kinds"):
         parse_message(params)
 
 

@@ -13,7 +13,7 @@ from datasites.errors import BudgetError, ReviewError
 from datasites.merchant import Ledger, MerchantHome, desk
 from datasites.protocol import Proposal, Round
 from datasites.syftbox.types import Submission
-from recsys.privacy import Budget
+from recsys.privacy import Budget, SubsampledGaussianEvent
 
 Proposals = Callable[..., Proposal]
 Submissions = Callable[..., Submission]
@@ -99,6 +99,34 @@ def test_a_budget_that_would_be_exceeded_stops_everything_before_it_starts(
     assert ledger.entries() == before
     desk.revoke(home, ledger, "toys", by="me")
     desk.approve(home, ledger, "second", by="me")
+
+
+def test_dp_sgd_is_reviewed_and_booked_beside_what_is_held(
+    home: MerchantHome, ledger: Ledger, arrive: Submissions, make_proposal: Proposals
+) -> None:
+    def towers(study: str, noise: float) -> Proposal:
+        first = make_proposal().phases[0]
+        event = SubsampledGaussianEvent("towers", noise, 0.02, 200)
+        phase = first.model_copy(update={"name": "towers-1", "events": (event.to_dict(),)})
+        return make_proposal(study=study, recipe="mine", phases=(phase,))
+
+    arrive(make_proposal(epsilon=0.8))
+    arrive(towers("small", 4.0), "print('towers')\n")
+    arrive(towers("large", 1.7), "print('towers')\n")
+    desk.approve(home, ledger, "toys", by="me")
+    held = ledger.held().epsilon(1e-5)
+    found = desk.review(home, ledger, "small")
+    assert found.problems == []
+    assert 0 < found.cost_epsilon < 0.8
+    assert found.spent_epsilon == pytest.approx(held)
+    assert held < found.after_epsilon < 1.0
+    given = desk.approve(home, ledger, "small", by="me", read_foreign_code=True)
+    assert given.events == (SubsampledGaussianEvent("towers", 4.0, 0.02, 200),)
+    assert ledger.held().epsilon(1e-5) == pytest.approx(found.after_epsilon)
+    large = desk.review(home, ledger, "large")
+    assert large.cost_epsilon < 1.0 < large.after_epsilon
+    with pytest.raises(BudgetError, match="above its budget of 1"):
+        desk.approve(home, ledger, "large", by="me", read_foreign_code=True)
 
 
 def test_a_request_tells_what_became_of_it(

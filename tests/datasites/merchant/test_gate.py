@@ -209,6 +209,37 @@ def test_other_facts_are_refused(tmp_path: Path, told: bytes, what: str) -> None
         check(write(tmp_path, told=told), PLAN)
 
 
+STEPS = {
+    "type": "subsampled_gaussian",
+    "what": "towers",
+    "noise_multiplier": 1.415,
+    "sampling_rate": 0.01,
+    "steps": 1000,
+}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"noise_multiplier": 1.414},
+        {"sampling_rate": 0.011},
+        {"steps": 999},
+        {"steps": 1000.0},
+        {"steps": True},
+        {"what": "other"},
+        {"type": "gaussian"},
+        {"batch": 64},
+    ],
+    ids=str,
+)
+def test_steps_must_be_reported_exactly_as_approved(tmp_path: Path, change: dict[str, Any]) -> None:
+    plan = Declaration(arrays=PLAN.arrays, events=(STEPS,), numbers=PLAN.numbers)
+    assert read_release(write(tmp_path, told=facts(events=[STEPS])), plan).events == (STEPS,)
+    write(tmp_path, told=facts(events=[STEPS | change]))
+    with pytest.raises(GateError, match="event 1 to be as approved"):
+        read_release(tmp_path, plan)
+
+
 def test_the_last_digits_of_an_event_may_differ_but_do_not_pass(tmp_path: Path) -> None:
     close = EVENT | {"sigma": 2.5000000000001}
     release = read_release(write(tmp_path, told=facts(events=[close])), PLAN)
