@@ -1,7 +1,14 @@
 """Shopper-level differential privacy: events and budgets, accounting, clipping, noise, audit."""
 
 from recsys.privacy.accounting import compose, delta_of, epsilon_of, mu_of
-from recsys.privacy.audit import CanaryAudit, audit_canaries, noise_problems, reuse_problems
+from recsys.privacy.audit import (
+    CanaryAudit,
+    GuessAudit,
+    audit_canaries,
+    audit_guesses,
+    noise_problems,
+    reuse_problems,
+)
 from recsys.privacy.calibration import split_budget
 from recsys.privacy.clipping import clip_rows, keep_at_most
 from recsys.privacy.events import (
@@ -20,12 +27,14 @@ __all__ = [
     "CanaryAudit",
     "GaussianEvent",
     "GaussianRelease",
+    "GuessAudit",
     "PrivacyEvent",
     "PrivacyUnit",
     "SecureNoise",
     "SubsampledGaussianEvent",
     "Tally",
     "audit_canaries",
+    "audit_guesses",
     "clip_rows",
     "compose",
     "delta_of",

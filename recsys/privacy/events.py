@@ -123,7 +123,7 @@ class SubsampledGaussianEvent:
         plural = "" if self.steps == 1 else "s"
         return (
             f"sigma {self.noise_multiplier:.4g} times the clipping bound in each of "
-            f"{self.steps:,} step{plural}, {self.sampling_rate:.2%} of shoppers sampled"
+            f"{self.steps:,} step{plural}, {100 * self.sampling_rate:.3g}% of shoppers sampled"
         )
 
     def to_dict(self) -> dict[str, Any]:

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,10 +16,12 @@ from streamlit.testing.v1 import AppTest
 
 from datasites.merchant import Ledger, MerchantHome
 from datasites.protocol import Proposal
+from recsys.privacy import GaussianEvent, SubsampledGaussianEvent, spent
 from tests.ui.web.market import BARE, SHOP, STUDY, texts
 from ui.web.manifest import Manifest, write_manifest
 from ui.web.views.gains import read_quality
 from ui.web.views.ledger import ledger_table
+from ui.web.views.request import release_table
 from ui.web.views.service import service_state
 
 OpenPage = Callable[[str], AppTest]
@@ -201,6 +205,65 @@ def test_the_ledger_as_a_table(homes: dict[str, MerchantHome], ask: Ask) -> None
     ]
     assert table["cost"].iloc[1].startswith("ε 0.")
     assert set(table["cost"].drop(index=1)) == {""}
+
+
+def test_steps_of_dp_sgd_are_shown_with_their_noise_and_share(
+    homes: dict[str, MerchantHome], ask: Ask
+) -> None:
+    from datasites.merchant import desk
+
+    proposal = ask(homes[SHOP])
+    first = proposal.phases[0]
+    steps = SubsampledGaussianEvent("towers", 1.5, 0.01, 300)
+    phases = tuple(
+        first.model_copy(update={"name": f"towers-{n}", "events": (steps.to_dict(),)})
+        for n in (1, 2)
+    )
+    (request,) = desk.requests(homes[SHOP], ledger_of(homes[SHOP]))
+    mixed = proposal.model_copy(update={"phases": (first, *phases)})
+    table = release_table(replace(request, proposal=mixed))
+    assert list(table["run"]) == [first.name, "towers-1", "towers-2"]
+    assert "sigma 1.5 times the clipping bound" in table["noise"].iloc[1]
+    assert "300 steps, 1% of shoppers" in table["noise"].iloc[1]
+    assert table["noise"].iloc[0].startswith("sigma ")
+    shares = [int(share.rstrip("%")) for share in table["share of the cost"]]
+    assert shares[1] == shares[2] > 0 < shares[0]
+    assert 98 <= sum(shares) <= 102
+
+
+def test_a_budget_partly_spent_on_dp_sgd(
+    homes: dict[str, MerchantHome], open_page: OpenPage
+) -> None:
+    ledger = ledger_of(homes[SHOP])
+    events = [
+        SubsampledGaussianEvent("towers", 1.8, 0.01, 500),
+        GaussianEvent("counts", 1.0, 12.0),
+    ]
+    code, words = "c" * 64, "d" * 64
+    ledger.request("r", STUDY, "lab@toyfed.local", code, words, {})
+    ledger.approve(
+        "r",
+        study=STUDY,
+        sender="lab@toyfed.local",
+        code_sha256=code,
+        params_sha256=words,
+        events=events,
+        rounds=2,
+        expires=datetime.now(UTC) + timedelta(days=1),
+        by="owner",
+    )
+    ledger.reserve(STUDY, "job-1", "towers-1", events[:1])
+    told = texts(open_page("merchant"))
+    shares = {
+        name: int(share)
+        for name, share in re.findall(r"(spent|promised|left): <b>ε [\d.]+</b> \((\d+)%\)", told)
+    }
+    assert set(shares) == {"spent", "promised", "left"}
+    assert min(shares.values()) > 0
+    assert 99 <= sum(shares.values()) <= 101
+    assert f"spent: <b>ε {spent(events[:1], 1e-5):.3g}</b>" in told
+    cost = ledger_table(ledger.entries(), 1e-5)["cost"].iloc[0]
+    assert cost == f"ε {spent(events[:1], 1e-5):.3f}"
 
 
 def test_each_merchant_sees_its_own_books(
