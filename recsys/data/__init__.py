@@ -19,6 +19,7 @@ from recsys.data.pictures import toy_picture_uri, toy_svg
 from recsys.data.purchases import Purchases, read_purchases
 from recsys.data.report import Problem, ReadReport
 from recsys.data.shop_files import read_shop, write_shop
+from recsys.data.sparse_market import SparseHabits, sparse_market
 from recsys.data.splits import Split, by_labels, leave_one_out, temporal
 from recsys.data.synthetic import synthesize
 from recsys.data.toy_motives import Habits
@@ -32,6 +33,7 @@ __all__ = [
     "Purchases",
     "ReadReport",
     "Shop",
+    "SparseHabits",
     "Split",
     "by_labels",
     "convert_amazon",
@@ -41,6 +43,7 @@ __all__ = [
     "read_marketplace",
     "read_purchases",
     "read_shop",
+    "sparse_market",
     "synthesize",
     "temporal",
     "toy_picture_uri",
