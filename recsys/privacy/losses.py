@@ -46,15 +46,21 @@ def epsilon_on_grid(mu: float, steps: Steps, delta: float, finest: float = FINE)
     usable = delta - _ROUNDING * (1 + sum(count for _, _, count in steps))
     if grid > _COARSEST or usable <= 0:
         return math.inf
+    composed = _all_steps(steps, grid)
+    if mu > 0:
+        composed = composed.compose(_one_step(1 / mu, 1.0, grid), _TAIL)
+    return float(composed.get_epsilon_for_delta(usable)) * (1 + _SAFETY)
+
+
+@lru_cache(maxsize=4)
+def _all_steps(steps: Steps, grid: float) -> Any:
     composed: Any = None
     for noise, rate, count in steps:
         part = _one_step(noise, rate, grid)
         if count > 1:
             part = part.self_compose(count, _TAIL)
         composed = part if composed is None else composed.compose(part, _TAIL)
-    if mu > 0:
-        composed = composed.compose(_one_step(1 / mu, 1.0, grid), _TAIL)
-    return float(composed.get_epsilon_for_delta(usable)) * (1 + _SAFETY)
+    return composed
 
 
 @lru_cache(maxsize=32)

@@ -202,10 +202,15 @@ def _mu_left(epsilon: float, delta: float, used: Tally) -> float:
             _epsilon(math.hypot(mu, math.sqrt(used.square)), used.steps, delta, COARSE) <= epsilon
         )
 
-    low, high = 0.0, mu_of(epsilon, delta)
-    if not fits(low):
+    whole = mu_of(epsilon, delta)
+    if not fits(0.0):
         return 0.0
-    while high - low > _MU_PRECISION * mu_of(epsilon, delta):
+    # Squares add up roughly, so the answer is nearly always close to this.
+    guess = math.sqrt(max(0.0, whole**2 - used.mu(delta) ** 2))
+    low, high = 0.97 * guess, min(whole, 1.03 * guess)
+    if not fits(low) or fits(high):
+        low, high = 0.0, whole
+    while high - low > _MU_PRECISION * whole:
         middle = (low + high) / 2
         low, high = (middle, high) if fits(middle) else (low, middle)
     return low
