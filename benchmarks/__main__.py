@@ -1,27 +1,38 @@
-"""`make bench ARGS="[--data DIR] [part ...]"`: run the parts asked for, all by default.
+"""`make bench ARGS="[--data DIR] [part ...]"`: run the parts asked for, the short ones by default.
 
-Parts: privacy (what the well-known formula really gives), speed (a private sweep against one
+Short: privacy (what the well-known formula really gives), speed (a private sweep against one
 iteration of implicit's ALS; batch recommendation), landmarks (real toys, needs --data).
+
+Long, alone and with options of their own: `quality --data DIR` (every recipe, budget and number of
+merchants), `size` (what joining adds as a market grows); both go on where they were stopped.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
-from benchmarks import landmarks, privacy, speed
+from benchmarks import landmarks, privacy, quality, size, speed
 
 PARTS = ("privacy", "speed", "landmarks")
+LONG = {"quality": quality.main, "size": size.main}
 
 
 def main() -> None:
+    if len(sys.argv) > 1 and sys.argv[1] in LONG:
+        LONG[sys.argv[1]](sys.argv[2:])
+        return
     parser = argparse.ArgumentParser(prog="make bench ARGS=...", description=__doc__)
     parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}; all if left out")
     parser.add_argument("--data", type=Path, help="a marketplace folder with real toys")
     chosen = parser.parse_args()
     unknown = sorted(set(chosen.parts) - set(PARTS))
     if unknown:
-        parser.error(f"expected parts of {', '.join(PARTS)}; found {', '.join(unknown)}")
+        parser.error(
+            f"expected parts of {', '.join(PARTS)}, or first of all one of {', '.join(LONG)}; "
+            f"found {', '.join(unknown)}"
+        )
     parts = chosen.parts or PARTS
     if "privacy" in parts:
         privacy.run()

@@ -47,7 +47,7 @@ class SimulatedPrivateALS:
         """
         recipe = PrivateALSRecipe()
         settings = recipe.complete({})
-        chosen = PrivateALSSettings.from_dict(settings)
+        chosen = PrivateALSSettings(quality_metrics=settings["quality_metrics"])
         if setting.noise == "secure_sum":
             shops = {"everybody": joined(shops)}
         plan = None
