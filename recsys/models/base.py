@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -12,14 +13,21 @@ import numpy.typing as npt
 
 from recsys.data.interactions import Interactions
 from recsys.errors import ModelError
+from recsys.models.ranking import best_of_rows, top_n
 
 if TYPE_CHECKING:
     from recsys.data.catalogue import Catalogue
 
 __all__ = ["Recommendations", "Recommender", "chunks", "mask_seen", "newest_weights", "top_n"]
 
+Ids = npt.NDArray[np.int32]
+Floats = npt.NDArray[np.float32]
+
 CHUNK_CELLS = 1 << 23
 """Score cells held at once by chunked code: 32 MB of float32."""
+
+_LIST_CELLS = 1 << 21
+"""Score cells of `recommend`: 8 MB of float32, which a processor's cache can hold."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +70,8 @@ class Recommender(ABC):
         """Score every toy for every row: float32 [n_rows, n_items], finite, higher is better.
 
         Toys in the history are scored like any other; masking them is the caller's choice. An
-        empty history gets a row too (zeros where a model knows nothing about a stranger).
+        empty history gets a row too (zeros where a model knows nothing about a stranger). The
+        array is new: the caller may write into it.
         """
 
     def contributions(
@@ -116,6 +125,7 @@ class Recommender(ABC):
         n: int = 10,
         allowed: npt.NDArray[np.bool_] | None = None,
         exclude_seen: bool = True,
+        threads: int = 1,
     ) -> Recommendations:
         """Return the best `n` toys per shopper, ties by lower catalogue index.
 
@@ -124,6 +134,7 @@ class Recommender(ABC):
             n: length of the lists; fewer come back when fewer toys are left.
             allowed: bool [n_items], False hides a toy from everyone.
             exclude_seen: hide the toys in a shopper's own history from her list.
+            threads: that score and rank blocks of shoppers; no effect on the lists.
 
         Raises:
             ModelError: for an unfitted model, another catalogue or a mask of another length.
@@ -136,20 +147,25 @@ class Recommender(ABC):
                 f"Expected `allowed` with one flag for each of the {self.n_items} toys, "
                 f"found shape {allowed.shape}."
             )
-        ids: list[npt.NDArray[np.int32]] = []
-        scores: list[npt.NDArray[np.float32]] = []
-        for rows in chunks(histories.n_shoppers, self.n_items):
+
+        def block(rows: npt.NDArray[np.int64]) -> tuple[list[Ids], list[Floats]]:
             part = histories.rows(rows)
-            block = self.score(part)
+            scores = np.asarray(self.score(part), dtype=np.float32)
             if exclude_seen:
-                block = mask_seen(block, part)
+                scores[part.row_index, part.items] = -np.inf
             if allowed is not None:
-                block = np.where(allowed, block, -np.inf)
-            for row in block:
-                best = top_n(row, n)
-                ids.append(best)
-                scores.append(row[best].astype(np.float32))
-        return Recommendations(ids, scores)
+                scores[:, ~allowed] = -np.inf
+            return best_of_rows(scores, n)
+
+        blocks = list(chunks(histories.n_shoppers, self.n_items, _LIST_CELLS))
+        if threads > 1:
+            with ThreadPoolExecutor(threads) as pool:
+                found = list(pool.map(block, blocks))
+        else:
+            found = [block(rows) for rows in blocks]
+        return Recommendations(
+            [row for ids, _ in found for row in ids], [row for _, values in found for row in values]
+        )
 
     def similar_items(
         self, item: int, n: int = 10
@@ -206,23 +222,3 @@ def mask_seen(scores: npt.NDArray[np.float32], histories: Interactions) -> npt.N
     rows = np.repeat(np.arange(histories.n_shoppers), np.diff(histories.indptr))
     masked[rows, histories.items] = -np.inf
     return masked
-
-
-def top_n(scores: npt.NDArray[np.float32], n: int) -> npt.NDArray[np.int32]:
-    """Return the indices of the `n` highest scores, best first, ties by lower index.
-
-    Args:
-        scores: [n_items]; -inf and NaN mark toys that may not be shown.
-        n: length of the list; it is short when fewer toys may be shown.
-    """
-    shown = np.flatnonzero(scores > -np.inf)
-    if n < shown.size:
-        values = scores[shown]
-        if n <= 0:
-            return np.empty(0, dtype=np.int32)
-        threshold = np.partition(values, values.size - n)[values.size - n]
-        above = shown[values > threshold]
-        level = shown[values == threshold][: n - above.size]
-        shown = np.concatenate([above, level])
-    order = np.lexsort((shown, -scores[shown]))
-    return shown[order].astype(np.int32)

@@ -173,7 +173,9 @@ class Blend(Recommender):
         for rows in chunks(histories.n_shoppers, self.n_items):
             part, block = histories.rows(rows), total[rows[0] : rows[-1] + 1]
             for name, factor in self._factors():
-                block += self.components[name].score(part) * factor
+                scores = self.components[name].score(part)
+                scores *= factor
+                block += scores
         return total
 
     def explain(self, histories: Interactions, items: npt.ArrayLike) -> Explanation:

@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 
 __all__ = ["ContentSimilarity", "catalogue_features"]
 
+Floats = npt.NDArray[np.float32]
+
+_COMMON, _MOST_COMMON = 0.02, 128
+"""Part of the toys that hold a common term, and the most terms that are taken as common."""
+
 
 class ContentSimilarity(Recommender):
     """Score a toy by the cosine of its catalogue text to the shopper's purchases, newest first.
@@ -45,8 +50,9 @@ class ContentSimilarity(Recommender):
         self.words = words
         self.category = category
         self.brand = brand
-        self._features: sp.csr_matrix = sp.csr_matrix((0, 0), dtype=np.float32)
-        self._by_term: sp.csr_matrix = self._features
+        self._common: Floats = np.empty((0, 0), dtype=np.float32)
+        self._rare: sp.csr_matrix = sp.csr_matrix((0, 0), dtype=np.float32)
+        self._by_rare_term: sp.csr_matrix = self._rare
 
     def fit(self, interactions: Interactions, catalogue: Catalogue) -> Self:
         """Read the catalogue; the purchases are not looked at."""
@@ -59,11 +65,13 @@ class ContentSimilarity(Recommender):
     def score(self, histories: Interactions) -> npt.NDArray[np.float32]:
         """Return the similarity of every toy to every history: float32 [n_rows, n_items]."""
         self.check_histories(histories)
-        profiles = histories.recency_csr(self.decay) @ self._features
+        weights = histories.recency_csr(self.decay)
+        common, rare = weights @ self._common, weights @ self._rare
         scores = np.empty((histories.n_shoppers, self.n_items), dtype=np.float32)
         for rows in chunks(histories.n_shoppers, self.n_items):
-            part = profiles[rows[0] : rows[-1] + 1] @ self._by_term
-            part.toarray(out=scores[rows[0] : rows[-1] + 1])
+            block = slice(rows[0], rows[-1] + 1)
+            (rare[block] @ self._by_rare_term).toarray(out=scores[block])
+            scores[block] += common[block] @ self._common.T
         return scores
 
     def contributions(
@@ -72,7 +80,8 @@ class ContentSimilarity(Recommender):
         """Return decay^age(h) * x_h . x_j for each purchase h and asked toy j."""
         history = histories.history(0)
         weights = newest_weights(history, self.decay)
-        cosines = (self._features[history] @ self._features[items].T).toarray()
+        cosines = (self._rare[history] @ self._rare[items].T).toarray()
+        cosines += self._common[history] @ self._common[items].T
         return np.asarray(weights[:, None] * cosines, dtype=np.float32)
 
     def settings(self) -> dict[str, Any]:
@@ -93,8 +102,15 @@ class ContentSimilarity(Recommender):
         return self.fit(Interactions.from_lists([], catalogue.n_items), catalogue)
 
     def _take(self, features: sp.csr_matrix) -> Self:
-        self._features = features
-        self._by_term = features.T.tocsr()
+        # A sparse product costs as much as a term is frequent, a dense one always the same but far
+        # less a number: terms that many toys share are cheaper dense.
+        frequency = features.getnnz(axis=0)
+        commonest = np.argsort(-frequency, kind="stable")[:_MOST_COMMON]
+        common = np.zeros(features.shape[1], dtype=bool)
+        common[commonest] = frequency[commonest] > _COMMON * features.shape[0]
+        self._common = features[:, common].toarray()
+        self._rare = features[:, ~common]
+        self._by_rare_term = self._rare.T.tocsr()
         self._n_items = features.shape[0]
         return self
 

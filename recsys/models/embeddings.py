@@ -60,6 +60,7 @@ class SharedEmbeddings(Recommender):
                 f"{alpha}, {regularization} and {decay}."
             )
         self._embeddings = bounded_embeddings(item_embeddings)
+        self._single = self._embeddings.astype(np.float32)
         size = self._embeddings.shape[1]
         if gram is None:
             gram = self._embeddings.T @ self._embeddings
@@ -84,8 +85,8 @@ class SharedEmbeddings(Recommender):
     def score(self, histories: Interactions) -> npt.NDArray[np.float32]:
         """Fold every shopper in and score all toys: float32 [n_rows, n_items]."""
         self.check_histories(histories)
-        scores = self.shopper_vectors(histories) @ self._embeddings.T
-        return scores.astype(np.float32)
+        vectors = self.shopper_vectors(histories).astype(np.float32)
+        return np.asarray(vectors @ self._single.T)
 
     def shopper_vectors(self, histories: Interactions) -> npt.NDArray[np.float64]:
         """u of every row, float64 [n_rows, d]; 0 for an empty history.

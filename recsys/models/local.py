@@ -11,7 +11,8 @@ import scipy.sparse as sp
 
 from recsys.data.interactions import Interactions
 from recsys.errors import ModelError
-from recsys.models.base import Recommender, check_catalogue, chunks, newest_weights
+from recsys.models.base import Recommender, check_catalogue, newest_weights
+from recsys.models.fold_in import fold_in
 
 if TYPE_CHECKING:
     from recsys.data.catalogue import Catalogue
@@ -100,20 +101,18 @@ class LocalALS(Recommender):
     def score(self, histories: Interactions) -> Floats:
         """Fold each history in and return u . v_j: float32 [n_rows, n_items]."""
         self.check_histories(histories)
-        scores = np.empty((histories.n_shoppers, self.n_items), dtype=np.float32)
-        dimensions = self._vectors.shape[1]
-        for rows in chunks(histories.n_shoppers, dimensions**2):
-            systems, sums = self._normal_equations(histories.rows(rows))
-            shoppers = np.linalg.solve(systems, sums[:, :, None])[:, :, 0]
-            np.matmul(shoppers, self._vectors.T, out=scores[rows[0] : rows[-1] + 1])
-        return scores
+        confidences = np.float32(self.alpha) * histories.recency_csr(self.decay)
+        shoppers = fold_in(confidences, self._vectors, self._gram, self.threads)
+        return np.asarray(shoppers @ self._vectors.T)
 
     def contributions(self, histories: Interactions, items: npt.NDArray[np.int32]) -> Floats:
         """Return c_h v_h' A^-1 v_j, A the shopper's system, for each purchase h and toy j."""
         history = histories.history(0)
         confidence = np.float32(self.alpha) * newest_weights(history, self.decay)
-        systems, _ = self._normal_equations(histories)
-        solved = np.linalg.solve(systems[0], self._vectors[items].T)
+        weights = histories.recency_csr(self.decay)
+        known = self._vectors[weights.indices]
+        system = self._gram + (known.T * (np.float32(self.alpha) * weights.data - 1)) @ known
+        solved = np.linalg.solve(system, self._vectors[items].T)
         return np.asarray(confidence[:, None] * (self._vectors[history] @ solved), dtype=np.float32)
 
     def settings(self) -> dict[str, Any]:
@@ -144,16 +143,3 @@ class LocalALS(Recommender):
         self._gram = (vectors.T @ vectors + ridge).astype(np.float32)
         self._n_items = vectors.shape[0]
         return self
-
-    def _normal_equations(self, histories: Interactions) -> tuple[Floats, Floats]:
-        """Return each row's system [n, d, d] and right side [n, d]."""
-        weights = histories.recency_csr(self.decay)
-        systems = np.tile(self._gram, (histories.n_shoppers, 1, 1))
-        sums = np.zeros((histories.n_shoppers, self._vectors.shape[1]), dtype=np.float32)
-        for row in range(histories.n_shoppers):
-            cells = slice(weights.indptr[row], weights.indptr[row + 1])
-            vectors = self._vectors[weights.indices[cells]]
-            confidence = np.float32(self.alpha) * weights.data[cells]
-            systems[row] += (vectors * (confidence - 1)[:, None]).T @ vectors
-            sums[row] = confidence @ vectors
-        return systems, sums

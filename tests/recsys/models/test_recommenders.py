@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 
 from recsys.data import Interactions
 from recsys.errors import ModelError
@@ -58,6 +59,20 @@ class TestContentSimilarity(RecommenderContract):
         np.testing.assert_allclose(scores, expected, rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(np.linalg.norm(features, axis=1), 1, rtol=1e-5)
 
+    @pytest.mark.parametrize("common", [0.0, 0.1, 1.0])
+    def test_dense_common_terms_change_no_score(
+        self, monkeypatch: pytest.MonkeyPatch, common: float
+    ) -> None:
+        shoppers, asked = toy_purchases(9, seed=1), np.arange(N_ITEMS, dtype=np.int32)
+        features = catalogue_features(toy_catalogue())
+        weights = shoppers.recency_csr(0.5)
+        expected = (weights @ features @ features.T).toarray()
+        monkeypatch.setattr("recsys.models.content._COMMON", common)
+        model = ContentSimilarity(decay=0.5).fit(shoppers, toy_catalogue())
+        np.testing.assert_allclose(model.score(shoppers), expected, rtol=1e-5, atol=1e-6)
+        told = model.contributions(shoppers.rows([2]), asked).sum(axis=0)
+        np.testing.assert_allclose(told, expected[2], rtol=1e-5, atol=1e-6)
+
     def test_toys_of_the_same_kind_come_first(self) -> None:
         ids, _ = self.fitted().similar_items(4, 5)
         assert set(ids % 4) == {0}
@@ -99,6 +114,18 @@ class TestContentSimilarity(RecommenderContract):
 class TestItemNeighbours(RecommenderContract):
     def make(self) -> Recommender:
         return ItemNeighbours()
+
+    @pytest.mark.parametrize("dense", [0.0, 1.0])
+    def test_a_dense_table_changes_no_score(
+        self, monkeypatch: pytest.MonkeyPatch, dense: float
+    ) -> None:
+        shoppers = toy_purchases(20, seed=2)
+        monkeypatch.setattr("recsys.models.neighbours._DENSE", dense)
+        model = self.fitted()
+        arrays = model.arrays()
+        table = sp.csr_matrix((arrays["data"], arrays["indices"], arrays["indptr"]))
+        expected = (shoppers.recency_csr(0.6) @ table).toarray()
+        np.testing.assert_allclose(model.score(shoppers), expected, rtol=1e-5, atol=1e-7)
 
     def test_pairs_fade_with_their_gap_and_know_their_order(self) -> None:
         shop = Interactions.from_lists([[0, 1, 2, 1], [1, 0]], 4)
