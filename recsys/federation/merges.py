@@ -116,39 +116,46 @@ def shrink_rows(
     updates: Sequence[Update],
     array: str,
     support: str,
-    previous: Array,
     support_sigma: float = 0.0,
+    prior: Array | None = None,
     prior_shoppers: float = 1.0,
 ) -> Array:
-    """`precision_weighted`, then rows with little behind them are drawn to what was known before.
+    """`precision_weighted`, then rows with little behind them are drawn to what is expected.
 
         w_j = (Q_j m_j + t v_j) / (Q_j + t),   Q_j = sum_k q_kj
 
-    with m the precision-weighted average, v the previous state and q its precisions: the posterior
-    mean under a prior that is worth t shoppers without noise.
+    with m the precision-weighted average, q its precisions, and v the prior: the mean row, as in
+    empirical Bayes, or what is given, such as the previous state or embeddings of the catalogue.
+    It is the posterior mean under a prior that is worth t shoppers without noise.
 
     Args:
         updates, array, support, support_sigma: as `precision_weighted`.
-        previous: v, float64 [n_items, ...].
+        prior: v, float64 [n_items, ...]; None takes sum_j Q_j m_j / sum_j Q_j for every row.
         prior_shoppers: t, above 0.
 
     Raises:
-        ModelError: as `precision_weighted`, or a previous state of another shape.
+        ModelError: as `precision_weighted`, or a prior of another shape.
 
     Source: Efron, Morris, Data analysis using Stein's estimator, JASA 1975; Kass, Wasserman, JASA
     1995 (the prior that is worth one observation).
     """
     stacked, counts = _with_support(updates, array, support)
-    if previous.shape != stacked.shape[1:] or not prior_shoppers > 0:
+    if not prior_shoppers > 0:
+        raise ModelError(f"Expected prior_shoppers above 0, found {prior_shoppers}.")
+    if prior is not None and prior.shape != stacked.shape[1:]:
         raise ModelError(
-            f"Expected a previous {array!r} of shape {stacked.shape[1:]} and prior_shoppers above "
-            f"0, found shape {previous.shape} and {prior_shoppers}."
+            f"Expected a prior of {array!r} of shape {stacked.shape[1:]}, found {prior.shape}; "
+            "use one catalogue."
         )
     weights = _precisions(updates, stacked, counts, support_sigma)
     merged = _average_rows(stacked, weights, size_shares(updates))
     behind = weights.sum(axis=0)
-    kept = _per_row(behind / (behind + prior_shoppers), merged)
-    shrunk: Array = kept * merged + (1 - kept) * previous
+    if prior is None:
+        total = behind.sum()
+        shares = behind / total if total > 0 else np.full(len(behind), 1 / max(1, len(behind)))
+        prior = np.broadcast_to(np.tensordot(shares, merged, axes=1), merged.shape)
+    kept = (behind / (behind + prior_shoppers)).reshape(-1, *[1] * (merged.ndim - 1))
+    shrunk: Array = kept * merged + (1 - kept) * prior
     return shrunk
 
 
@@ -197,10 +204,6 @@ def _average_rows(stacked: Array, weights: Array, shares: Array) -> Array:
     by_row = np.where(known, scaled / np.where(known, total, 1.0), shares[:, None])
     merged: Array = np.einsum("kj,kj...->j...", by_row, stacked)
     return merged
-
-
-def _per_row(values: Array, like: Array) -> Array:
-    return values.reshape(-1, *[1] * (like.ndim - 1))
 
 
 def _with_support(updates: Sequence[Update], array: str, support: str) -> tuple[Array, Array]:

@@ -38,7 +38,6 @@ class _Round:
 
     updates: Sequence[Update]
     array: str
-    previous: Array
     support: str | None
     support_sigma: float
 
@@ -100,7 +99,7 @@ class Merge:
         Privacy: post-processing of released values, free.
         """
         before = np.asarray(previous, dtype=np.float64)
-        merged = self.average(_Round(updates, array, before, support, support_sigma))
+        merged = self.average(_Round(updates, array, support, support_sigma))
         return self.server.step(before, merged, state, array)
 
 
@@ -125,9 +124,7 @@ def _by_precision(found: _Round) -> Array:
 
 
 def _shrunk(found: _Round) -> Array:
-    return shrink_rows(
-        found.updates, found.array, found.supported, found.previous, found.support_sigma
-    )
+    return shrink_rows(found.updates, found.array, found.supported, found.support_sigma)
 
 
 def _summed(found: _Round) -> Array:
@@ -136,7 +133,7 @@ def _summed(found: _Round) -> Array:
 
 _LARGEST_SHARE = 0.5
 
-DEFAULT_MERGE = "support"
+DEFAULT_MERGE = "precision"
 
 _MERGES = {
     merge.name: merge
@@ -152,17 +149,27 @@ _MERGES = {
         ),
         Merge(
             "shrunk",
-            "As precision, and toys that few bought stay near what was known before the round.",
+            "As precision, and toys that few bought are drawn towards the average toy.",
             _shrunk,
         ),
         Merge(
             "fedavgm",
-            "As fedavg, with momentum at the server (FedAvgM).",
+            "As fedavg, with momentum at the server (FedAvgM), for many small rounds.",
             _by_size,
             ServerMomentum(),
         ),
-        Merge("fedadam", "As fedavg, with Adam at the server (FedAdam).", _by_size, ServerAdam()),
-        Merge("fedyogi", "As fedavg, with Yogi at the server (FedYogi).", _by_size, ServerYogi()),
+        Merge(
+            "fedadam",
+            "As fedavg, with Adam at the server (FedAdam), for many small rounds.",
+            _by_size,
+            ServerAdam(),
+        ),
+        Merge(
+            "fedyogi",
+            "As fedavg, with Yogi at the server (FedYogi), for many small rounds.",
+            _by_size,
+            ServerYogi(),
+        ),
         Merge(
             "statistics",
             "Merchants send noised sums; the server adds them up and solves once.",

@@ -201,7 +201,13 @@ def _bounded(update: Update) -> Update:
 
 
 def _solved(updates: list[Update], settings: PrivateALSSettings) -> np.ndarray:
+    """Solve the sums of all merchants, as regularised as FedAvg.
+
+    The mean of K solutions (A_k + lambda I)^-1 b_k of merchants who are alike is
+    (sum A_k + K lambda I)^-1 sum b_k, so lambda, which is a merchant's, counts K times.
+    """
     sums = sum_statistics(updates)
+    settings = replace(settings, item_regularization=len(updates) * settings.item_regularization)
     return solve_items(Statistics(sums["gram"], sums["outer"], sums["linear"]), settings)
 
 

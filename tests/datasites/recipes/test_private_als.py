@@ -11,6 +11,7 @@ from datasites.recipes import recipe_named
 from recsys.errors import ModelError
 from recsys.federation import Update, merge_named, merge_names
 from recsys.models.private_als import PrivateALSSettings, Statistics, solve_items
+from recsys.models.private_als.statistics import half_matrices
 from recsys.privacy import Budget, GaussianEvent, compose, epsilon_of
 
 RECIPE = recipe_named("private-als")
@@ -134,10 +135,24 @@ def test_released_statistics_are_declared_summed_and_solved_once() -> None:
     ]
     state = counted(a=([9.0, 0.0], 10.0), b=([1.0, 4.0], 30.0))
     state = RECIPE.merge("als-1", updates, state, settings, "statistics")
-    chosen = PrivateALSSettings.from_dict({k: v for k, v in settings.items() if k != "release"})
+    doubled = settings | {"item_regularization": 2 * settings["item_regularization"]}
+    chosen = PrivateALSSettings.from_dict({k: v for k, v in doubled.items() if k != "release"})
     np.testing.assert_allclose(
         state["item_embeddings"], solve_items(Statistics(**sums), chosen), rtol=1e-6
     )
+
+
+def test_statistics_of_merchants_who_are_alike_give_what_fedavg_gives() -> None:
+    settings = RECIPE.complete({"rounds": 2, "factors": 2, "release": "statistics"})
+    chosen = PrivateALSSettings.from_dict({k: v for k, v in settings.items() if k != "release"})
+    vectors = np.random.default_rng(1).normal(size=(2, 9, 2))
+    outer = half_matrices(np.einsum("jsd,jse->jde", vectors, vectors))
+    one = Statistics(outer.sum(axis=0), outer, vectors.sum(axis=1))
+    solved = solve_items(one, chosen)
+    state = counted(a=([9.0, 0.0], 10.0), b=([1.0, 4.0], 10.0))
+    updates = [Update(vars(one), 1.0, (), name) for name in "ab"]
+    summed = RECIPE.merge("als-1", updates, state, settings, "statistics")
+    np.testing.assert_allclose(summed["item_embeddings"], solved, rtol=1e-5)
 
 
 def test_statistics_of_huge_numbers_do_not_end_the_study() -> None:

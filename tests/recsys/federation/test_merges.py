@@ -114,20 +114,24 @@ class TestPrecisionWeighted(MergeContract):
 
 class TestShrinkRows(MergeContract):
     def merge(self, updates: Sequence[Update]) -> np.ndarray:
-        previous = np.zeros(updates[0].arrays["x"].shape) if updates else np.zeros((1, 1))
-        return shrink_rows(updates, "x", "n", previous, prior_shoppers=1e-12)
+        return shrink_rows(updates, "x", "n", prior_shoppers=1e-12)
 
     def update(self, x: np.ndarray, weight: float = 1.0, merchant: str = "a") -> Update:
         return Update({"x": x, "n": np.full(len(x), 5.0 * weight)}, weight, merchant=merchant)
 
-    def test_rows_with_little_support_stay_near_the_previous_state(self) -> None:
+    def test_rows_with_little_support_are_drawn_to_the_prior(self) -> None:
         update = Update({"x": np.ones((3, 2)), "n": np.array([0.0, 10.0, 1e9])}, 1.0)
-        merged = shrink_rows([update], "x", "n", np.full((3, 2), 5.0), prior_shoppers=10.0)
+        merged = shrink_rows([update], "x", "n", prior=np.full((3, 2), 5.0), prior_shoppers=10.0)
         np.testing.assert_allclose(merged, [[5.0] * 2, [3.0] * 2, [1.0] * 2], rtol=1e-6)
 
-    def test_a_previous_state_of_another_shape_is_refused(self) -> None:
-        with pytest.raises(ModelError, match="previous 'x' of shape"):
-            shrink_rows([self.update(np.ones((2, 2)))], "x", "n", np.ones((3, 2)))
+    def test_without_a_prior_they_are_drawn_to_the_mean_row(self) -> None:
+        update = Update({"x": np.array([[0.0], [4.0], [9.0]]), "n": np.array([3.0, 1.0, 0.0])}, 1.0)
+        merged = shrink_rows([update], "x", "n", prior_shoppers=1.0)
+        np.testing.assert_allclose(merged[:, 0], [0.25, 2.5, 1.0])  # the mean row is 1
+
+    def test_a_prior_of_another_shape_is_refused(self) -> None:
+        with pytest.raises(ModelError, match="prior of 'x' of shape"):
+            shrink_rows([self.update(np.ones((2, 2)))], "x", "n", prior=np.ones((3, 2)))
 
 
 class TestSumStatistics(MergeContract):

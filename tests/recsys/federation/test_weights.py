@@ -76,6 +76,14 @@ def test_counts_that_are_all_noise_become_the_share_of_the_total() -> None:
     assert np.abs(found[1] - true[1]).mean() < 0.35 * plain
 
 
+def test_merchants_without_a_speciality_are_not_given_one_by_chance() -> None:
+    rng = np.random.default_rng(3)
+    noised = 17 + 29 * rng.normal(size=(16, 300))
+    found = denoised_support(noised, np.full(16, 1 / 16), 29.0)
+    by_share = np.maximum(noised.sum(axis=0), 0) / 16
+    assert (found != by_share).any(axis=1).sum() <= 2
+
+
 def test_a_specialist_keeps_its_own_counts() -> None:
     rng = np.random.default_rng(2)
     true = np.zeros((2, 400))
