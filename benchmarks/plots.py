@@ -20,13 +20,13 @@ _WITHOUT_PRIVACY = 64.0
 Row = dict[str, str]
 
 
-def privacy_utility(table: Path, baselines: Path, out: Path, merchants: int = 8) -> None:
+def privacy_utility(table: Path, baselines: Path, out: Path, merchants: int) -> None:
     """Draw NDCG@10 over epsilon from the rows of `benchmarks.quality`: quality.png.
 
     Args:
         table, baselines: the CSV files; of `table` the rows of this number of merchants.
         out: folder.
-        merchants: the official partition's number.
+        merchants: number of the official partition.
     """
     rows = [row for row in _read(table) if row["merchants"] == str(merchants)]
     if not rows:

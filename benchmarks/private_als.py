@@ -9,7 +9,7 @@ import numpy as np
 from benchmarks.simulated import Components, Setting, joined, simulated_noise
 from datasites.recipes.private_als.recipe import PrivateALSRecipe
 from recsys.data import Catalogue, Interactions
-from recsys.federation import Update
+from recsys.federation import DEFAULT_MERGE, Update
 from recsys.models import Recommender
 from recsys.models.private_als import (
     Plan,
@@ -20,7 +20,7 @@ from recsys.models.private_als import (
     solve_items,
     statistics,
 )
-from recsys.privacy import Budget, SecureNoise
+from recsys.privacy import Budget, GaussianEvent, SecureNoise
 
 __all__ = ["SimulatedPrivateALS"]
 
@@ -34,7 +34,7 @@ class SimulatedPrivateALS:
 
     name = "private-als"
 
-    def __init__(self, rule: str = "support") -> None:
+    def __init__(self, rule: str = DEFAULT_MERGE) -> None:
         self._rule = rule
 
     def train(
@@ -47,7 +47,9 @@ class SimulatedPrivateALS:
         """
         recipe = PrivateALSRecipe()
         settings = recipe.complete({})
-        chosen = PrivateALSSettings(quality_metrics=settings["quality_metrics"])
+        chosen = PrivateALSSettings.from_dict(
+            {name: value for name, value in settings.items() if name != "release"}
+        )
         if setting.noise == "secure_sum":
             shops = {"everybody": joined(shops)}
         plan = None
@@ -81,12 +83,13 @@ def _update(
     noise: SecureNoise,
 ) -> Update:
     if phase == "counts":
+        events: list[GaussianEvent] = []
         if plan is None:
             counts, shoppers = purchases.item_counts().astype(float), float(purchases.n_shoppers)
         else:
-            counts, shoppers, _ = counts_release(purchases, settings, plan, noise)
+            counts, shoppers, events = counts_release(purchases, settings, plan, noise)
         arrays = {"item_counts": counts, "shopper_count": np.array([shoppers])}
-        return Update(arrays, 1.0, merchant=merchant)
+        return Update(arrays, 1.0, events, merchant)
     embeddings, counts = state["item_embeddings"], state["item_counts"]
     if plan is None:
         solved = solve_items(statistics(purchases, embeddings, counts, settings), settings)

@@ -121,7 +121,7 @@ def run(
         for recipe, setting in missing:
             _measure(table, marketplace, each, recipe, setting)
     print_tables(table, usual)
-    privacy_utility(table.path, usual.path, out)
+    privacy_utility(table.path, usual.path, out, len(official.shops))
 
 
 _BASELINE_COLUMNS = ("n", "hr", "ndcg", "worst_merchant", "worst_ndcg", "seconds")

@@ -25,7 +25,7 @@ from recsys.data import Marketplace, sparse_market
 
 __all__ = ["main", "run"]
 
-JUDGED = 20_000
+JUDGED, TOYS = 20_000, 12_000
 SIZES = (20_000, 200_000)
 FULL = (*SIZES, 1_000_000)
 KEY = ("recipe", "epsilon", "shoppers", "noise")
@@ -38,6 +38,7 @@ def run(
     recipes: Sequence[str] = (),
     epsilon: float | None = 1.0,
     judged: int = JUDGED,
+    toys: int = TOYS,
 ) -> None:
     """Measure what is not in `out` yet; print and plot all that is there.
 
@@ -47,6 +48,7 @@ def run(
         recipes: all by default.
         epsilon: of one shopper at one merchant.
         judged: shoppers whose purchases are predicted, the first ones.
+        toys: size of the catalogue.
     """
     table = RowFile(out / "size.csv", KEY, [*Outcome.__annotations__, *EXTRA])
     ceilings = RowFile(out / "ceilings.csv", ("shoppers",), ("ndcg_pooled", "seconds", "peak_gb"))
@@ -60,11 +62,11 @@ def run(
         if not settings:
             continue
         started = time.perf_counter()
-        market = sparse_market(shoppers)
+        market = sparse_market(shoppers, toys=toys)
         print(f"{shoppers} shoppers invented: {time.perf_counter() - started:.0f} s", flush=True)
         ceiling = _ceiling(ceilings, market, shoppers, judged)
         started = time.perf_counter()
-        merchants = _judged(market, judged)
+        merchants = merchants_of(market, _first_rows(market, judged))
         print(f"merchants alone: {time.perf_counter() - started:.0f} s", flush=True)
         for recipe, setting in settings:
             started = time.perf_counter()
@@ -92,7 +94,8 @@ def _ceiling(table: RowFile, market: Marketplace, shoppers: int, judged: int) ->
     """NDCG@10 of the blend of a merchant who has all purchases; nothing is private there."""
     if not table.has(shoppers=shoppers):
         started = time.perf_counter()
-        (pooled,) = _judged(partitioned(market, 1), judged)
+        (everybody,) = partitioned(market, 1).shops.values()
+        pooled = Merchant(everybody, market.catalogue, _pooled_rows(market, judged))
         seconds = round(time.perf_counter() - started, 1)
         figure = float(pooled.alone["ndcg@10"].mean())
         print(f"pooled: {figure:.4f}, {seconds:.0f} s, peak {_peak():.1f} GB", flush=True)
@@ -104,18 +107,21 @@ def _ceiling(table: RowFile, market: Marketplace, shoppers: int, judged: int) ->
     )
 
 
-def _judged(market: Marketplace, judged: int) -> list[Merchant]:
-    """Merchants whose shoppers among the first `judged` count; all are learned from."""
-    first = _first_rows(market, judged)
-    return merchants_of(market, first)
-
-
 def _first_rows(market: Marketplace, judged: int) -> dict[str, np.ndarray]:
+    """Rows of the first `judged` shoppers of the whole market, by shop."""
     rows = {}
     for name, shop in market.shops.items():
         numbers = np.array([int(str(shopper)[1:]) for shopper in shop.all.shopper_ids])
         rows[name] = np.flatnonzero(numbers < judged)
     return rows
+
+
+def _pooled_rows(market: Marketplace, judged: int) -> np.ndarray:
+    """The same shoppers' rows where all shops are one."""
+    sizes = [shop.all.n_shoppers for shop in market.shops.values()]
+    starts = np.cumsum([0, *sizes[:-1]])
+    first = _first_rows(market, judged).values()
+    return np.concatenate([rows + start for rows, start in zip(first, starts, strict=True)])
 
 
 def _peak() -> float:
