@@ -7,6 +7,7 @@ from recsys.models.content import ContentSimilarity
 from recsys.models.embeddings import SharedEmbeddings
 from recsys.models.local import LocalALS
 from recsys.models.neighbours import ItemNeighbours
+from recsys.models.neural.model import TwoTower
 from recsys.models.popularity import Popularity
 
 __all__ = [
@@ -19,5 +20,6 @@ __all__ = [
     "Recommendations",
     "Recommender",
     "SharedEmbeddings",
+    "TwoTower",
     "WeightSearch",
 ]

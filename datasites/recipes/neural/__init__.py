@@ -1,0 +1,1 @@
+"""The recipe `neural`: a two-tower network, trained with DP-SGD and FedAvg."""
