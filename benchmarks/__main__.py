@@ -5,7 +5,7 @@ iteration of implicit's ALS; batch recommendation), landmarks (real toys, needs 
 
 Long, alone and with options of their own: `quality --data DIR` (every recipe, budget and number of
 merchants), `size` (what joining adds as a market grows); both go on where they were stopped.
-`federation` (merges side by side where merchants are unequal) takes eight minutes.
+`federation` (merges side by side where merchants are unequal) takes minutes.
 """
 
 from __future__ import annotations

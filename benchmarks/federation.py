@@ -37,7 +37,7 @@ from recsys.privacy import Budget, SecureNoise
 __all__ = ["main", "run"]
 
 EPSILON, DELTA = 1.0, 1e-5
-TOYS, LATER, FITTED = 300, 1000, 3000
+TOYS, LATER, FITTED = 300, 1000, 1500
 DECLARED, ONE_PLACE = "fedavg, declared", "all in one place"
 RULES = (*merge_names(), DECLARED, ONE_PLACE)
 COLUMNS = ("situation", "merge", "shoppers of", "shared", "alone", "gain", "low", "high")
@@ -65,7 +65,7 @@ def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="make bench ARGS=federation", description=__doc__)
     parser.add_argument("merges", nargs="*", help=f"of {', '.join(RULES)}; all if left out")
     parser.add_argument("--out", type=Path, help="a folder for federation.csv")
-    parser.add_argument("--noises", type=int, default=2, help="draws of the noise to average")
+    parser.add_argument("--noises", type=int, default=3, help="draws of the noise")
     chosen = parser.parse_args(arguments)
     unknown = sorted(set(chosen.merges) - set(RULES))
     if unknown:
@@ -76,7 +76,9 @@ def main(arguments: list[str]) -> None:
 def run(rules: Sequence[str], noises: int, out: Path | None = None) -> None:
     """Print one row a merge and situation; write them as CSV to `out` / federation.csv."""
     print(f"merges at epsilon {EPSILON:g}, own noise, NDCG@10 on valid of later shoppers,")
-    print(f"means over {noises} draws of the noise; gain of the blend over alone with 95 %")
+    print(
+        f"shared: mean over {noises} draws of the noise; gain of the first draw's blend over alone"
+    )
     rows = []
     for situation in situations():
         judge = _Judge(situation)
@@ -95,12 +97,11 @@ def situations(seed: int = 0) -> Iterator[Situation]:
     yield _divided("6 equal", [3_500] * 6, seed)
     yield _divided("50 beside 20,000", [20_000, 50], seed + 1)
     yield _specialists("6 specialists", 6, seed + 2)
-    yield _divided("16 small", [1_000] * 16, seed + 3)
+    yield _divided("16 small", [1_000] * 16, seed + 3, LATER * 6 // 16)
 
 
-def _divided(name: str, sizes: list[int], seed: int) -> Situation:
+def _divided(name: str, sizes: list[int], seed: int, later: int = LATER) -> Situation:
     """Shoppers of one market at merchants of these sizes, at random."""
-    later = LATER * 6 // len(sizes) if len(sizes) > 6 else LATER
     market = synthesize(
         None, merchants=1, shoppers=sum(sizes) + later * len(sizes), toys=TOYS, seed=seed
     )
@@ -117,9 +118,11 @@ def _divided(name: str, sizes: list[int], seed: int) -> Situation:
     )
 
 
-def _specialists(name: str, merchants: int, seed: int) -> Situation:
+def _specialists(
+    name: str, merchants: int, seed: int, shoppers: int = 30_000, later: int = LATER
+) -> Situation:
     """Merchants that sell one category each; a shopper goes where she buys most, for that alone."""
-    market = synthesize(None, merchants=1, shoppers=30_000, toys=TOYS, seed=seed)
+    market = synthesize(None, merchants=1, shoppers=shoppers, toys=TOYS, seed=seed)
     (shop,) = market.shops.values()
     everything = shop.all
     paths = market.catalogue.frame["category_path"].str.split(" > ").str[1]
@@ -130,15 +133,13 @@ def _specialists(name: str, merchants: int, seed: int) -> Situation:
     np.add.at(bought, (everything.row_index[sold >= 0], sold[sold >= 0]), 1)
     best = np.argmax(bought, axis=1)
     kept = everything.where(sold == best[everything.row_index])
-    shops, later = {}, {}
+    shops, newcomers = {}, {}
     for number, path in enumerate(largest):
         mine = np.flatnonzero((best == number) & (kept.lengths >= 3))
         split = leave_one_out(kept.rows(mine))
-        shops[path], later[path] = (
-            split.rows(np.arange(LATER, len(mine))),
-            split.rows(np.arange(LATER)),
-        )
-    return Situation(name, market.catalogue, shops, later)
+        shops[path] = split.rows(np.arange(later, len(mine)))
+        newcomers[path] = split.rows(np.arange(later))
+    return Situation(name, market.catalogue, shops, newcomers)
 
 
 class _Judge:
@@ -159,8 +160,7 @@ class _Judge:
         blend: dict[str, Floats] = {}
         for merchant, later in self._situation.later.items():
             shared[merchant] = np.mean([_ndcg(model["shared"], later) for model in models], axis=0)
-            joint = [_ndcg(self._joined(merchant, model), later) for model in models]
-            blend[merchant] = np.mean(joint, axis=0)
+            blend[merchant] = _ndcg(self._joined(merchant, models[0]), later)
         found = (shared, self._alone, blend)
         smallest = self._situation.smallest
         return [
