@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ui.cli import data, datasite, demo, doctor, study, web
+from ui.cli import data, datasite, demo, doctor, recipes, study, web
 
 __all__ = ["app", "main"]
 
@@ -23,6 +23,7 @@ app.add_typer(study.app, name="study")
 app.add_typer(data.app, name="data")
 app.command("demo")(demo.demo)
 app.command("web")(web.web)
+app.command("recipes")(recipes.recipes)
 app.command("doctor")(doctor.doctor)
 
 

@@ -8,7 +8,7 @@ import streamlit as st
 
 from recsys.errors import ToyFedError
 from ui.web.manifest import current_manifest
-from ui.web.views import insights, merchant, shop
+from ui.web.views import insights, merchant, recipes, shop
 
 HERE = Path(__file__).parent
 
@@ -26,6 +26,7 @@ def main() -> None:
             st.Page(
                 insights.page, title="Insights", icon=":material/insights:", url_path="insights"
             ),
+            st.Page(recipes.page, title="Recipes", icon=":material/menu_book:", url_path="recipes"),
         ],
         position="top",
     )

@@ -1,0 +1,67 @@
+"""What each recipe is good for, in plain words, for people who choose one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from datasites.recipes import recipe_named, recipe_names
+
+__all__ = ["RecipePage", "recipe_pages"]
+
+
+@dataclass(frozen=True)
+class RecipePage:
+    """One recipe's page.
+
+    Args:
+        name: as in study.toml.
+        title: for people.
+        learns: what the merchants learn together.
+        releases: what leaves a datasite, noised.
+        choose: when to choose it, and when not.
+    """
+
+    name: str
+    title: str
+    learns: str
+    releases: str
+    choose: str
+
+    def markdown(self) -> str:
+        """The page as Markdown."""
+        return (
+            f"**What it learns.** {self.learns}\n\n"
+            f"**What it releases.** {self.releases}\n\n"
+            f"**When to choose it.** {self.choose}\n"
+        )
+
+
+_WORDS = {
+    "private-als": (
+        "An embedding of its own for every toy, by alternating least squares: toys that the same "
+        "shoppers buy come to lie close together. It needs no catalogue.",
+        "Noised counts of buyers; in each round noised sums over shoppers, or the embeddings that "
+        "were solved from them; once, noised quality figures.",
+        "Many shoppers for each toy: hundreds of toys, thousands of shoppers at each merchant. "
+        "With few buyers a toy the noise drowns the rare toys, and the blend leaves it out.",
+    ),
+    "neural": (
+        "One small network for all toys: how much words, category, brand, price, age and "
+        "popularity count, how fast old purchases fade, and which kinds of toys follow which. It "
+        "starts as content similarity and learns from there.",
+        "Noised counts of buyers; in each round the weights of the network, trained by DP-SGD: in "
+        "every step a random sample of shoppers, each one's gradient clipped, noise added.",
+        "A catalogue with good titles, categories, prices or ages, and few buyers a toy; new toys "
+        "are recommended from the first day. It does not learn which two particular toys go "
+        "together, and it takes minutes where private-als takes seconds.",
+    ),
+}
+
+
+def recipe_pages() -> list[RecipePage]:
+    """Pages of all recipes of this installation, in the order of `recipe_names`."""
+    return [
+        RecipePage(name, recipe_named(name).title, *_WORDS[name])
+        for name in recipe_names()
+        if name in _WORDS
+    ]
