@@ -83,7 +83,7 @@ class PrivateALSRecipe(Recipe):
         if settings.get("release", EMBEDDINGS) == STATISTICS:
             trained = (
                 ArraySpec(name="gram", shape=(chosen.half_size,), dtype="float64"),
-                ArraySpec(name="outer", shape=(n_items, chosen.half_size), dtype="float64"),
+                ArraySpec(name="outer", shape=(n_items, chosen.outer_size), dtype="float64"),
                 ArraySpec(name="linear", shape=(n_items, chosen.factors), dtype="float64"),
             )
         outputs = {"counts": (vector, count), "quality": (sums, count)}
@@ -137,7 +137,8 @@ class PrivateALSRecipe(Recipe):
                 f"'{rule}' and '{settings['release']}'"
             )
         if merge.sums:
-            merged = _solved([_bounded(update) for update in updates], chosen)
+            bounded_updates = [_bounded(update) for update in updates]
+            merged = _solved(bounded_updates, chosen, state["item_counts"])
         else:
             merged, remembered = merge.apply(
                 [_with_support(_bounded(update), state) for update in updates],
@@ -200,7 +201,7 @@ def _bounded(update: Update) -> Update:
     return replace(update, arrays=arrays)
 
 
-def _solved(updates: list[Update], settings: PrivateALSSettings) -> np.ndarray:
+def _solved(updates: list[Update], settings: PrivateALSSettings, counts: np.ndarray) -> np.ndarray:
     """Solve the sums of all merchants, as regularised as FedAvg.
 
     The mean of K solutions (A_k + lambda I)^-1 b_k of merchants who are alike is
@@ -208,7 +209,7 @@ def _solved(updates: list[Update], settings: PrivateALSSettings) -> np.ndarray:
     """
     sums = sum_statistics(updates)
     settings = replace(settings, item_regularization=len(updates) * settings.item_regularization)
-    return solve_items(Statistics(sums["gram"], sums["outer"], sums["linear"]), settings)
+    return solve_items(Statistics(sums["gram"], sums["outer"], sums["linear"]), settings, counts)
 
 
 def _with_support(update: Update, state: dict[str, np.ndarray]) -> Update:

@@ -65,7 +65,8 @@ class Plan:
 def make_plan(settings: PrivateALSSettings, budget: Budget) -> Plan:
     """Split a budget over counts, rounds and quality, and fix the noise of each.
 
-    Each round's three sums share mu_t^2 = 1/s0^2 + B/s1^2 + B/s2^2, s0 = r0 s2, s1 = r1 s2.
+    Each round's sums share mu_t^2 = 1/s0^2 + B/s1^2 + B/s2^2, s0 = r0 s2, s1 = r1 s2, without the
+    middle term where outer products are not released.
     Sensitivities, for one shopper added or removed, of vectors u with |u| <= Gamma:
 
     - counts: sqrt(kc + 1), at most kc toys and the number of shoppers;
@@ -109,10 +110,12 @@ def _round_events(
 ) -> tuple[GaussianEvent, ...]:
     clip, bound = settings.clip, settings.weight_bound
     r0, r1 = settings.gram_noise, settings.outer_noise
-    s2 = math.sqrt(1 / r0**2 + bound / r1**2 + bound) / mu
+    outer_part = bound / r1**2 if settings.outer_products else 0.0
+    s2 = math.sqrt(1 / r0**2 + outer_part + bound) / mu
     name = als_phase(round_number)
-    return (
-        GaussianEvent(f"{name} gram", clip**2, r0 * s2 * clip**2),
-        GaussianEvent(f"{name} outer", math.sqrt(bound) * clip**2, r1 * s2 * clip**2),
-        GaussianEvent(f"{name} linear", math.sqrt(bound) * clip, s2 * clip),
-    )
+    gram = GaussianEvent(f"{name} gram", clip**2, r0 * s2 * clip**2)
+    linear = GaussianEvent(f"{name} linear", math.sqrt(bound) * clip, s2 * clip)
+    if not settings.outer_products:
+        return gram, linear
+    outer = GaussianEvent(f"{name} outer", math.sqrt(bound) * clip**2, r1 * s2 * clip**2)
+    return gram, outer, linear

@@ -55,6 +55,8 @@ def als_round(
         G = sum u u' + noise,  A_j = sum c_ij u u' + noise,  b_j = sum c_ij u + noise
         v_j = (A_j + alpha G + lambda I)^-1 b_j,   with A_j and G made positive semi-definite
 
+    or, without outer products, (kappa s_j G) for A_j, where s_j is the toy's share of the counts.
+
     Args:
         interactions: one merchant's; may have no shoppers at all.
         item_embeddings: V of the last round, public, float32 [n_items, d].
@@ -66,7 +68,7 @@ def als_round(
         speed: block sizes; no effect on what is released.
 
     Returns:
-        new embeddings, float32 [n_items, d], and the three events to book.
+        new embeddings, float32 [n_items, d], and the events to book.
 
     Raises:
         ModelError: embeddings or counts of another shape, or not finite.
@@ -81,9 +83,11 @@ def als_round(
     side = shopper_side(interactions, item_embeddings, counts, settings, speed)
     release = _RoundRelease(side, plan, noise, round_number)
     solved = np.empty(item_embeddings.shape, dtype=np.float32)
+    weights = _gram_weights(counts, settings)
     for start, outer, linear in release.blocks():
+        toys = slice(start, start + len(outer))
         block = Statistics(release.gram, outer, linear)
-        solved[start : start + len(outer)] = solve_items(block, settings)
+        solved[toys] = _solve(block, settings, weights[toys])
     return solved, release.close()
 
 
@@ -114,16 +118,44 @@ def release_statistics(
     return noised, release.close()
 
 
-def solve_items(noised: Statistics, settings: PrivateALSSettings) -> Embeddings:
+def solve_items(
+    noised: Statistics, settings: PrivateALSSettings, counts: Float | None = None
+) -> Embeddings:
     """v_j = (psd(A_j) + alpha psd(G) + lambda I)^-1 b_j for all toys: float32 [n_items, d].
+
+    Args:
+        noised: released sums of one merchant, or of several added up.
+        counts: of `merged_counts`, float64 [n_items], for kappa s_j G instead of A_j where outer
+            products were not released; None leaves that out.
 
     Privacy: post-processing of released sums, free.
     """
-    ridge = settings.alpha * _positive(full_matrices(noised.gram))
-    ridge += settings.item_regularization * np.eye(settings.factors)
-    systems = _positive(full_matrices(noised.outer)) + ridge
-    solved = np.linalg.solve(systems, noised.linear[:, :, None])[:, :, 0]
-    return solved.astype(np.float32)
+    if counts is None or settings.outer_products:
+        counts = np.zeros(len(noised.linear))
+    return _solve(noised, settings, _gram_weights(counts, settings))
+
+
+def _gram_weights(counts: Float, settings: PrivateALSSettings) -> Float:
+    """What G is multiplied by for each toy, float64 [n_items]."""
+    if settings.outer_products:
+        return np.full(len(counts), settings.alpha)
+    share = counts / max(1.0, float(counts.sum()))
+    return np.asarray(settings.alpha + settings.popularity_weight * share)
+
+
+def _solve(noised: Statistics, settings: PrivateALSSettings, weights: Float) -> Embeddings:
+    gram = full_matrices(noised.gram)
+    ridge = settings.item_regularization
+    if settings.outer_products:
+        systems = _positive(full_matrices(noised.outer))
+        systems += weights[:, None, None] * _positive(gram) + ridge * np.eye(settings.factors)
+        solved = np.linalg.solve(systems, noised.linear[:, :, None])[:, :, 0]
+    else:
+        # All systems share the eigenvectors of G.
+        values, vectors = np.linalg.eigh(gram)
+        scale = weights[:, None] * np.maximum(values, 0.0) + ridge
+        solved = (noised.linear @ vectors / scale) @ vectors.T
+    return np.asarray(solved, dtype=np.float32)
 
 
 def average_rounds(merged: Sequence[Embeddings], settings: PrivateALSSettings) -> Embeddings:
@@ -163,27 +195,29 @@ def _positive(matrices: Float) -> Float:
 
 
 class _RoundRelease:
-    """The three noised sums of one round, block by block, so that memory stays bounded."""
+    """The noised sums of one round, block by block, so that memory stays bounded."""
 
     def __init__(
         self, side: ShopperSide, plan: Plan, noise: SecureNoise, round_number: int
     ) -> None:
-        gram, outer, linear = plan.of(als_phase(round_number))
-        size = plan.settings.factors
-        n_items = side.by_item.shape[0]
+        gram, *outer, linear = plan.of(als_phase(round_number))
+        settings, n_items = plan.settings, side.by_item.shape[0]
         self._side = side
         self.gram, self._gram_event = noise.release_sum(
             side.gram(), gram.sensitivity, gram.sigma, gram.what
         )
-        self._outer = _begin(noise, outer, n_items * plan.settings.half_size)
-        self._linear = _begin(noise, linear, n_items * size)
+        self._outer = [_begin(noise, event, n_items * settings.outer_size) for event in outer]
+        self._linear = _begin(noise, linear, n_items * settings.factors)
 
     def blocks(self) -> Iterator[tuple[int, Float, Float]]:
         for start, outer, linear in self._side.item_blocks():
-            yield start, self._outer.add(outer), self._linear.add(linear)
+            for release in self._outer:
+                outer = release.add(outer)
+            yield start, outer, self._linear.add(linear)
 
     def close(self) -> list[GaussianEvent]:
-        return [self._gram_event, self._outer.close(), self._linear.close()]
+        outer = [release.close() for release in self._outer]
+        return [self._gram_event, *outer, self._linear.close()]
 
 
 def _begin(noise: SecureNoise, planned: GaussianEvent, coordinates: int) -> GaussianRelease:

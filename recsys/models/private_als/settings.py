@@ -36,7 +36,11 @@ class PrivateALSSettings:
         count_bound: kc, how many random toys a shopper adds to the noised counts.
         count_exponent: p in [0, 1/2]; a toy with count n weighs n^-p, so rare toys more.
         gram_noise: r0, noise of the Gram matrix relative to that of the linear part.
+        outer_products: whether each toy's own outer products A_j are released too. At budgets of
+            up to 8 they are mostly noise, and they make a round several times slower.
         outer_noise: r1, noise of the toys' outer products relative to that of the linear part.
+        popularity_weight: kappa, stands in for A_j where it is not released: a toy with the share s
+            of all counts is solved with kappa s G.
         counts_share, als_share, quality_share: parts of the squared mu for each phase.
         quality_metrics: how many quality figures, each in [0, 1], a shopper adds to.
         alpha: weight of toys not bought.
@@ -57,7 +61,9 @@ class PrivateALSSettings:
     count_bound: int = 5
     count_exponent: float = 0.0
     gram_noise: float = 4.0
+    outer_products: bool = False
     outer_noise: float = 8.0
+    popularity_weight: float = 12.0
     counts_share: float = 0.10
     als_share: float = 0.85
     quality_share: float = 0.05
@@ -80,7 +86,11 @@ class PrivateALSSettings:
         require_between("count_exponent", self.count_exponent, 0.0, 0.5)
         for name in ("counts_share", "als_share"):
             require_positive(name, getattr(self, name))
-        for name in ("quality_share", "alpha"):
+        if not isinstance(self.outer_products, bool):
+            raise PrivacyError(
+                f"Expected outer_products to be true or false, found {self.outer_products!r}."
+            )
+        for name in ("quality_share", "alpha", "popularity_weight"):
             require_not_negative(name, getattr(self, name))
         for name in (
             "clip",
@@ -97,6 +107,11 @@ class PrivateALSSettings:
     def half_size(self) -> int:
         """Numbers in the upper triangle of one d x d matrix, d (d + 1) / 2."""
         return self.factors * (self.factors + 1) // 2
+
+    @property
+    def outer_size(self) -> int:
+        """Numbers that a round releases of each toy's outer products: all of a half, or none."""
+        return self.half_size if self.outer_products else 0
 
     def to_dict(self) -> dict[str, Any]:
         """JSON form."""
@@ -123,7 +138,7 @@ class SpeedSettings:
     Args:
         threads: that solve shoppers.
         shopper_block: shoppers whose outer products are held together.
-        block_bytes: memory for the toys' outer products held together.
+        block_bytes: memory for the toys' sums held together.
     """
 
     threads: int = 1

@@ -39,7 +39,8 @@ class Statistics:
 
     Args:
         gram: G = sum_i u_i u_i', float64 [d (d + 1) / 2].
-        outer: A_j = sum_i c_ij u_i u_i', float64 [n_items, d (d + 1) / 2].
+        outer: A_j = sum_i c_ij u_i u_i', float64 [n_items, d (d + 1) / 2], or [n_items, 0] where
+            settings leave them out.
         linear: b_j = sum_i c_ij u_i, float64 [n_items, d].
     """
 
@@ -137,6 +138,7 @@ class ShopperSide:
 
     vectors: Float
     by_item: csr_matrix
+    outer_size: int
     speed: SpeedSettings
 
     def gram(self) -> Float:
@@ -144,18 +146,21 @@ class ShopperSide:
         return half_matrices(self.vectors.T @ self.vectors)
 
     def item_blocks(self) -> Iterator[tuple[int, Float, Float]]:
-        """Yield (first toy, outer [m, d (d + 1) / 2], linear [m, d]) for all toys in turn."""
-        n_items, size = self.by_item.shape[0], self.vectors.shape[1]
-        half_size = size * (size + 1) // 2
-        step = max(1, self.speed.block_bytes // (8 * half_size))
-        for start in range(0, n_items, step):
+        """Yield (first toy, outer [m, outer_size], linear [m, d]) for all toys in turn."""
+        widest = max(self.outer_size, self.vectors.shape[1])
+        step = max(1, self.speed.block_bytes // (8 * widest))
+        for start in range(0, self.by_item.shape[0], step):
             weights = self.by_item[start : start + step]
-            outer = np.zeros((weights.shape[0], half_size))
+            yield start, self._outer(weights), weights @ self.vectors
+
+    def _outer(self, weights: csr_matrix) -> Float:
+        outer = np.zeros((weights.shape[0], self.outer_size))
+        if self.outer_size:
             by_shopper = weights.tocsc()
             for first in range(0, len(self.vectors), self.speed.shopper_block):
                 last = first + self.speed.shopper_block
                 outer += by_shopper[:, first:last] @ _outer_halves(self.vectors[first:last])
-            yield start, outer, weights @ self.vectors
+        return outer
 
 
 def shopper_side(
@@ -184,7 +189,7 @@ def shopper_side(
     bought = interactions.csr()
     vectors = shopper_vectors(bought, item_embeddings, settings, speed)
     weights = adaptive_weights(bought, counts, settings)
-    return ShopperSide(vectors, weights.T.tocsr(), speed)
+    return ShopperSide(vectors, weights.T.tocsr(), settings.outer_size, speed)
 
 
 def statistics(

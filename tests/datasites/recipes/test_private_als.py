@@ -119,15 +119,19 @@ def test_an_unknown_merge_is_refused_with_the_list() -> None:
         RECIPE.merge("als-1", [learned("a", 1.0)], state, SETTINGS, "median")
 
 
-def test_released_statistics_are_declared_summed_and_solved_once() -> None:
-    settings = RECIPE.complete({"rounds": 2, "factors": 2, "release": "statistics"})
+@pytest.mark.parametrize("outer", [False, True])
+def test_released_statistics_are_declared_summed_and_solved_once(outer: bool) -> None:
+    model = {"rounds": 2, "factors": 2, "outer_products": outer}
+    settings = RECIPE.complete({**model, "release": "statistics"})
     phases = RECIPE.phases(settings, Budget(1.0, 1e-5), 5)
     shapes = {spec.name: spec.shape for spec in phases[1].outputs}
-    assert shapes == {"gram": (3,), "outer": (5, 3), "linear": (5, 2)}
-    assert phases[1].events == RECIPE.phases(SETTINGS, Budget(1.0, 1e-5), 5)[1].events
+    assert shapes == {"gram": (3,), "outer": (5, 3 if outer else 0), "linear": (5, 2)}
+    alike = RECIPE.phases(RECIPE.complete(model), Budget(1.0, 1e-5), 5)
+    assert phases[1].events == alike[1].events
+    assert len(phases[1].events) == (3 if outer else 2)
 
     rng = np.random.default_rng(0)
-    sums = {"gram": rng.normal(size=3), "outer": rng.normal(size=(2, 3))}
+    sums = {"gram": rng.normal(size=3), "outer": rng.normal(size=(2, 3 if outer else 0))}
     sums["linear"] = rng.normal(size=(2, 2))
     updates = [
         Update({name: share * array for name, array in sums.items()}, 1.0, (), merchant)
@@ -138,12 +142,16 @@ def test_released_statistics_are_declared_summed_and_solved_once() -> None:
     doubled = settings | {"item_regularization": 2 * settings["item_regularization"]}
     chosen = PrivateALSSettings.from_dict({k: v for k, v in doubled.items() if k != "release"})
     np.testing.assert_allclose(
-        state["item_embeddings"], solve_items(Statistics(**sums), chosen), rtol=1e-6
+        state["item_embeddings"],
+        solve_items(Statistics(**sums), chosen, state["item_counts"]),
+        rtol=1e-6,
     )
 
 
 def test_statistics_of_merchants_who_are_alike_give_what_fedavg_gives() -> None:
-    settings = RECIPE.complete({"rounds": 2, "factors": 2, "release": "statistics"})
+    settings = RECIPE.complete(
+        {"rounds": 2, "factors": 2, "release": "statistics", "outer_products": True}
+    )
     chosen = PrivateALSSettings.from_dict({k: v for k, v in settings.items() if k != "release"})
     vectors = np.random.default_rng(1).normal(size=(2, 9, 2))
     outer = half_matrices(np.einsum("jsd,jse->jde", vectors, vectors))

@@ -29,6 +29,8 @@ def settings_of_any_kind(draw: st.DrawFn) -> PrivateALSSettings:
         weight_bound=draw(st.sampled_from([0.2, 1.0, 7.0])),
         count_bound=draw(st.integers(1, 5)),
         count_exponent=draw(st.sampled_from([0.0, 0.25, 0.5])),
+        outer_products=draw(st.booleans()),
+        popularity_weight=draw(st.sampled_from([0.0, 5.0])),
         alpha=draw(st.sampled_from([0.0, 0.3])),
         shopper_regularization=draw(st.sampled_from([1e-6, 0.1, 10.0])),
         init_scale=draw(st.sampled_from([0.1, 10.0])),

@@ -6,6 +6,7 @@ With a false alarm of 1e-7 a test, a correct mechanism fails here once in a mill
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -32,7 +33,12 @@ from recsys.privacy import (
 CANARIES = 1200
 N_ITEMS = 2 * CANARIES  # each canary buys two toys of its own, so that none hides another
 SETTINGS = PrivateALSSettings(
-    factors=4, rounds=3, alpha=0.0, shopper_regularization=1e-3, count_exponent=0.0
+    factors=4,
+    rounds=3,
+    outer_products=True,
+    alpha=0.0,
+    shopper_regularization=1e-3,
+    count_exponent=0.0,
 )
 PLAN = make_plan(SETTINGS, Budget(2.0, 1e-5))
 EMBEDDINGS = initial_embeddings(N_ITEMS, SETTINGS)
@@ -146,6 +152,27 @@ def test_the_mechanism_keeps_its_promise_and_its_mu_is_seen() -> None:
     assert problems(release) == []
     audit = canary_audit(release)
     assert audit.estimate == pytest.approx(audit.promised, abs=6 * np.sqrt(4 / CANARIES))
+
+
+def test_without_outer_products_the_linear_part_shows_all_of_mu_and_no_more() -> None:
+    settings = replace(SETTINGS, outer_products=False)
+    plan = make_plan(settings, Budget(2.0, 1e-5))
+    everyone, present = canary_market()
+    args = (EMBEDDINGS, COUNTS, settings)
+    noised, _ = release_statistics(
+        everyone.rows(np.flatnonzero(present)), *args, plan, SecureNoise(), round_number=1
+    )
+    directions = statistics(everyone, *args).linear.reshape(CANARIES, -1)
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    _, linear = plan.of("als-1")
+    scores = (noised.linear.reshape(CANARIES, -1) * directions).sum(axis=1) / linear.sigma
+    audit = audit_canaries(scores[present], scores[~present], compose(plan.of("als-1")))
+    assert audit.passed
+    assert audit.estimate == pytest.approx(linear.mu, abs=6 * np.sqrt(4 / CANARIES))
+    exact = statistics(everyone.rows(np.flatnonzero(present)), *args)
+    gram, _ = plan.of("als-1")
+    assert not noise_problems(((noised.linear - exact.linear) / linear.sigma).ravel(), 1.0)
+    assert not noise_problems((noised.gram - exact.gram) / gram.sigma, 1.0)
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,8 @@ from tests.recsys.models.private_als.markets import (
 
 BUDGET = Budget(1.0, 1e-5)
 SMALL = PrivateALSSettings(factors=3, rounds=2, count_exponent=0.25, weight_bound=2.0)
+WITH_OUTER = dataclasses.replace(SMALL, outer_products=True)
+BOTH = pytest.mark.parametrize("settings", [SMALL, WITH_OUTER], ids=["without", "with"])
 
 
 def by_hand(
@@ -76,46 +78,71 @@ def test_sums_are_the_formulas(
     sums = statistics(market, embeddings, counts, settings, speed)
     gram, outer, linear = by_hand(market, embeddings, counts, settings)
     assert full_matrices(sums.gram) == pytest.approx(gram, rel=1e-6, abs=1e-8)
-    assert full_matrices(sums.outer) == pytest.approx(outer, rel=1e-6, abs=1e-8)
+    if settings.outer_products:
+        assert full_matrices(sums.outer) == pytest.approx(outer, rel=1e-6, abs=1e-8)
+    else:
+        assert sums.outer.shape == (market.n_items, 0)
     assert sums.linear == pytest.approx(linear, rel=1e-6, abs=1e-8)
 
 
-def test_toys_are_solved_by_the_formula_with_noise_repaired() -> None:
+def repaired(matrix: np.ndarray) -> np.ndarray:
+    """Without the negative eigenvalues that noise made."""
+    values, vectors = np.linalg.eigh(matrix)
+    return vectors @ np.diag(values.clip(0)) @ vectors.T
+
+
+@BOTH
+def test_toys_are_solved_by_the_formula_with_noise_repaired(settings: PrivateALSSettings) -> None:
     rng = np.random.default_rng(0)
     matrices = rng.normal(size=(6, 3, 3))
     matrices += matrices.swapaxes(1, 2)
-    linear = rng.normal(size=(5, 3))
-    noised = Statistics(half_matrices(matrices[0]), half_matrices(matrices[1:]), linear)
+    linear, counts = rng.normal(size=(5, 3)), np.array([1.0, 4, 0, 10, 5])
+    outer = half_matrices(matrices[1:]) if settings.outer_products else np.empty((5, 0))
+    noised = Statistics(half_matrices(matrices[0]), outer, linear)
+    gram, kappa = repaired(matrices[0]), settings.popularity_weight
+    ridge = settings.alpha * gram + settings.item_regularization * np.eye(3)
+    for known in (counts, None):
+        own = (
+            [repaired(matrix) for matrix in matrices[1:]]
+            if settings.outer_products
+            else [kappa * n / 20 * gram for n in (counts if known is not None else 0 * counts)]
+        )
+        expected = [np.linalg.solve(a + ridge, b) for a, b in zip(own, linear, strict=True)]
+        solved = solve_items(noised, settings, known)
+        assert solved.dtype == np.float32
+        assert solved == pytest.approx(np.array(expected), rel=1e-5)
 
-    def repaired(matrix: np.ndarray) -> np.ndarray:
-        values, vectors = np.linalg.eigh(matrix)
-        return vectors @ np.diag(values.clip(0)) @ vectors.T
 
-    ridge = SMALL.alpha * repaired(matrices[0]) + SMALL.item_regularization * np.eye(3)
-    expected = [
-        np.linalg.solve(repaired(a) + ridge, b) for a, b in zip(matrices[1:], linear, strict=True)
-    ]
-    solved = solve_items(noised, SMALL)
-    assert solved.dtype == np.float32
-    assert solved == pytest.approx(np.array(expected), rel=1e-5)
-
-
-def test_a_round_is_its_released_sums_solved() -> None:
-    market, counts = random_market(50, 9, seed=1), np.ones(9)
-    embeddings = initial_embeddings(9, SMALL)
-    plan = make_plan(SMALL, BUDGET)
-    small_blocks = SpeedSettings(shopper_block=7, block_bytes=8 * 2 * SMALL.half_size)
+@BOTH
+def test_a_round_is_its_released_sums_solved(settings: PrivateALSSettings) -> None:
+    market, counts = random_market(50, 9, seed=1), np.arange(1.0, 10.0)
+    embeddings = initial_embeddings(9, settings)
+    plan = make_plan(settings, BUDGET)
+    small_blocks = SpeedSettings(shopper_block=7, block_bytes=8 * 2 * settings.half_size)
 
     def seeded() -> SecureNoise:
         return SecureNoise(np.random.default_rng(5).bytes)
 
-    args = (market, embeddings, counts, SMALL, plan)
+    args = (market, embeddings, counts, settings, plan)
     solved, events = als_round(*args, seeded(), round_number=2)
     sums, same = release_statistics(*args, seeded(), round_number=2)
     assert events == same
-    assert np.array_equal(solved, solve_items(sums, SMALL))
+    assert np.array_equal(solved, solve_items(sums, settings, counts))
     _, blocked = als_round(*args, seeded(), round_number=2, speed=small_blocks)
     assert blocked == events
+
+
+@BOTH
+def test_blocks_and_threads_change_nothing_but_the_draws(settings: PrivateALSSettings) -> None:
+    """With next to no noise, the blocks of a round put together are the round in one piece."""
+    market, counts = random_market(50, 9, seed=1), np.arange(1.0, 10.0)
+    embeddings = initial_embeddings(9, settings)
+    plan = make_plan(settings, Budget(1e7, 1e-5))
+    small = SpeedSettings(threads=2, shopper_block=7, block_bytes=8 * 2 * settings.factors)
+    args = (market, embeddings, counts, settings, plan, SecureNoise())
+    whole, _ = als_round(*args, round_number=1)
+    blocked, _ = als_round(*args, round_number=1, speed=small)
+    assert blocked == pytest.approx(whole, rel=0.05, abs=0.05 * float(np.abs(whole).max()))
 
 
 @given(markets(), settings_of_any_kind())
@@ -191,20 +218,23 @@ def test_quality_is_told_about_right() -> None:
     assert sums / shoppers == pytest.approx(figures.mean(axis=0), abs=8 * event.sigma / 20_000)
 
 
-def test_noised_embeddings_approach_the_exact_ones_as_the_budget_grows() -> None:
+@BOTH
+def test_noised_embeddings_approach_the_exact_ones_as_the_budget_grows(
+    settings: PrivateALSSettings,
+) -> None:
     market, counts = random_market(2000, 6, seed=2), np.ones(6)
-    embeddings = initial_embeddings(6, SMALL)
-    exact = solve_items(statistics(market, embeddings, counts, SMALL), SMALL)
-    plan = make_plan(SMALL, Budget(1e7, 1e-5))
-    noised, _ = als_round(market, embeddings, counts, SMALL, plan, SecureNoise(), round_number=1)
+    embeddings = initial_embeddings(6, settings)
+    exact = solve_items(statistics(market, embeddings, counts, settings), settings, counts)
+    plan = make_plan(settings, Budget(1e7, 1e-5))
+    noised, _ = als_round(market, embeddings, counts, settings, plan, SecureNoise(), round_number=1)
     assert noised == pytest.approx(exact, rel=0.02, abs=0.02 * float(np.abs(exact).max()))
 
 
 def test_buying_a_toy_twice_counts_once() -> None:
     once, twice = Interactions.from_lists([[0, 1]], 3), Interactions.from_lists([[1, 0, 1, 1]], 3)
     embeddings, counts = initial_embeddings(3, SMALL), np.ones(3)
-    left = statistics(once, embeddings, counts, SMALL)
-    right = statistics(twice, embeddings, counts, SMALL)
+    left = statistics(once, embeddings, counts, WITH_OUTER)
+    right = statistics(twice, embeddings, counts, WITH_OUTER)
     assert np.array_equal(left.outer, right.outer)
     assert np.array_equal(left.linear, right.linear)
 
@@ -229,6 +259,8 @@ def test_settings_survive_json_and_unknown_ones_are_refused() -> None:
         {"als_share": 0.0},
         {"alpha": math.nan},
         {"item_regularization": 0.0},
+        {"outer_products": 1},
+        {"popularity_weight": -1.0},
     ],
 )
 def test_impossible_settings_are_refused_by_name(change: dict[str, object]) -> None:
@@ -297,8 +329,16 @@ def test_quality_of_another_width_is_refused() -> None:
 
 
 def test_planned_noise_is_the_papers() -> None:
-    plan = make_plan(SMALL, BUDGET)
-    gram, outer, linear = plan.of("als-1")
+    gram, outer, linear = make_plan(WITH_OUTER, BUDGET).of("als-1")
     assert isinstance(gram, GaussianEvent)
     assert gram.sigma / linear.sigma == pytest.approx(SMALL.gram_noise * SMALL.clip)
     assert outer.sigma / linear.sigma == pytest.approx(SMALL.outer_noise * SMALL.clip)
+
+
+def test_what_is_not_released_costs_nothing_and_leaves_less_noise_on_the_rest() -> None:
+    gram, linear = make_plan(SMALL, BUDGET).of("als-1")
+    assert [gram.what, linear.what] == ["als-1 gram", "als-1 linear"]
+    assert gram.sigma / linear.sigma == pytest.approx(SMALL.gram_noise * SMALL.clip)
+    with_outer = make_plan(WITH_OUTER, BUDGET).of("als-1")
+    assert linear.sigma < with_outer[2].sigma
+    assert compose([gram, linear]) == pytest.approx(compose(with_outer))

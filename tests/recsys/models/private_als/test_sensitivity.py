@@ -45,19 +45,27 @@ def test_statistics(
     counts = rng.uniform(1, 50, market.n_items)
     before = statistics(market, embeddings, counts, settings)
     after = statistics(without(market, shopper), embeddings, counts, settings)
-    gram, outer, linear = planned(settings, "als-1")
+    gram, *outer, linear = planned(settings, "als-1")
     clip, bound = settings.clip, settings.weight_bound
     assert gram == pytest.approx(clip**2)
-    assert outer == pytest.approx(math.sqrt(bound) * clip**2)
     assert linear == pytest.approx(math.sqrt(bound) * clip)
     assert np.linalg.norm(before.gram - after.gram) <= gram * ROUNDING
-    assert np.linalg.norm(before.outer - after.outer) <= outer * ROUNDING
     assert np.linalg.norm(before.linear - after.linear) <= linear * ROUNDING
+    if settings.outer_products:
+        assert outer == [pytest.approx(math.sqrt(bound) * clip**2)]
+        assert np.linalg.norm(before.outer - after.outer) <= outer[0] * ROUNDING
+    else:
+        assert outer == []
+        assert before.outer.size == after.outer.size == 0
 
 
 def test_the_bounds_are_reached_so_they_are_not_loose() -> None:
     settings = PrivateALSSettings(
-        factors=3, clip=0.5, weight_bound=2.0, shopper_regularization=1e-9
+        factors=3,
+        clip=0.5,
+        weight_bound=2.0,
+        outer_products=True,
+        shopper_regularization=1e-9,
     )
     market = random_market(40, 10, seed=0)
     embeddings = initial_embeddings(10, settings)
