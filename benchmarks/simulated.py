@@ -110,4 +110,10 @@ def _private_als() -> Simulated:
     return SimulatedPrivateALS()
 
 
-_RECIPES: dict[str, Callable[[], Simulated]] = {"private-als": _private_als}
+def _neural() -> Simulated:
+    from benchmarks.neural import SimulatedNeural
+
+    return SimulatedNeural()
+
+
+_RECIPES: dict[str, Callable[[], Simulated]] = {"private-als": _private_als, "neural": _neural}
