@@ -37,7 +37,7 @@ from recsys.privacy import Budget, SecureNoise
 __all__ = ["main", "run"]
 
 EPSILON, DELTA = 1.0, 1e-5
-TOYS, LATER, FITTED = 300, 1000, 1500
+TOYS, LATER, FITTED, FEW = 300, 1000, 1500, 500
 DECLARED, ONE_PLACE = "fedavg, declared", "all in one place"
 RULES = (*merge_names(), DECLARED, ONE_PLACE)
 COLUMNS = ("situation", "merge", "shoppers of", "shared", "alone", "gain", "low", "high")
@@ -160,7 +160,10 @@ class _Judge:
         blend: dict[str, Floats] = {}
         for merchant, later in self._situation.later.items():
             shared[merchant] = np.mean([_ndcg(model["shared"], later) for model in models], axis=0)
-            blend[merchant] = _ndcg(self._joined(merchant, models[0]), later)
+            # Weights that few shoppers decide differ much from draw to draw, and cost little.
+            few = self._situation.shops[merchant].train.n_shoppers <= FEW
+            joint = [self._joined(merchant, model) for model in (models if few else models[:1])]
+            blend[merchant] = np.mean([_ndcg(one, later) for one in joint], axis=0)
         found = (shared, self._alone, blend)
         smallest = self._situation.smallest
         return [

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 from safetensors.numpy import load, save
 
 from datasites.errors import SettingsError
+from datasites.merchant import gate, sandbox
 from datasites.recipes import recipe_named
+from recsys.data import Shop, leave_one_out, write_catalogue, write_shop
 from recsys.errors import ModelError
 from recsys.federation import Update, merge_named, merge_names
 from recsys.models.private_als import PrivateALSSettings, Statistics, solve_items
 from recsys.models.private_als.statistics import half_matrices
 from recsys.privacy import Budget, GaussianEvent, compose, epsilon_of
+from tests.contracts.recommenders import N_ITEMS, toy_catalogue, toy_purchases
 
 RECIPE = recipe_named("private-als")
 SETTINGS = RECIPE.complete({"rounds": 2, "factors": 2, "averaged_rounds": 2})
@@ -196,3 +202,43 @@ def test_a_merge_that_does_not_fit_what_is_released_is_refused(
 def test_a_wrong_setting_is_named(model: dict[str, object]) -> None:
     with pytest.raises(SettingsError, match=next(iter(model))):
         RECIPE.complete(model)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("outer_products", [False, True])
+@pytest.mark.parametrize("release", ["embeddings", "statistics"])
+def test_the_remote_code_releases_what_the_phase_declares(
+    tmp_path: Path, release: str, outer_products: bool
+) -> None:
+    settings = RECIPE.complete(
+        {"rounds": 1, "factors": 2, "release": release, "outer_products": outer_products}
+    )
+    budget = Budget(1.0, 1e-5)
+    for name in ("data", "job", "state"):
+        (tmp_path / name).mkdir()
+    catalogue = toy_catalogue()
+    write_catalogue(tmp_path / "data" / "catalogue.parquet", catalogue)
+    shop = Shop.from_split("shop", leave_one_out(toy_purchases(50)))
+    write_shop(tmp_path / "data" / "shop.parquet", shop, catalogue)
+    job = {"phase": "als-1", "settings": settings, "epsilon": 1.0, "delta": 1e-5}
+    (tmp_path / "job" / "job.json").write_text(json.dumps(job))
+    state = RECIPE.initial_state(settings, N_ITEMS) | {"item_counts": np.ones(N_ITEMS)}
+    (tmp_path / "state" / "state.safetensors").write_bytes(save(state))
+    outcome = sandbox.run(
+        RECIPE.code,
+        inputs={name: tmp_path / name for name in ("data", "job", "state")},
+        output=tmp_path / "output",
+        log=tmp_path / "log.txt",
+    )
+    assert outcome.ok, (tmp_path / "log.txt").read_text()
+    (planned,) = (one for one in RECIPE.phases(settings, budget, N_ITEMS) if one.name == "als-1")
+    released = gate.check(tmp_path / "output", planned.outputs)
+    assert set(released) == {spec.name for spec in planned.outputs}
+    merge = "statistics" if release == "statistics" else "precision"
+    counts = {"item_counts": np.ones(N_ITEMS), "shopper_count": np.ones(1)}
+    state = RECIPE.merge("counts", [Update(counts, 1.0, (), "a")], state, settings, merge)
+    updates = [Update(released, 1.0, tuple(planned.privacy_events()), "a")]
+    merged = RECIPE.merge("als-1", updates, state, settings, merge)["item_embeddings"]
+    assert merged.shape == (N_ITEMS, 2)
+    assert np.isfinite(merged).all()
+    assert np.ptp(merged) > 0
