@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import csr_matrix
 
 from recsys.data.interactions import Interactions
 from recsys.errors import ModelError
 from recsys.models.base import Recommender
-from recsys.models.fold_in import bounded_embeddings, fold_in
+from recsys.models.fold_in import FoldIn, bounded_embeddings
 
 if TYPE_CHECKING:
     from recsys.data.catalogue import Catalogue
@@ -59,17 +58,18 @@ class SharedEmbeddings(Recommender):
                 "Expected alpha >= 0, regularization > 0 and decay in (0, 1], found "
                 f"{alpha}, {regularization} and {decay}."
             )
-        self._embeddings = bounded_embeddings(item_embeddings)
-        self._single = self._embeddings.astype(np.float32)
-        size = self._embeddings.shape[1]
+        embeddings = bounded_embeddings(item_embeddings)
+        self._embeddings = embeddings.astype(np.float32)
+        size = embeddings.shape[1]
         if gram is None:
-            gram = self._embeddings.T @ self._embeddings
+            gram = embeddings.T @ embeddings
         if gram.shape != (size, size) or not np.isfinite(gram).all():
             raise ModelError(
                 f"Expected a finite gram of shape {(size, size)}, found shape {gram.shape} or "
                 "numbers that are not finite."
             )
-        self._ridge = alpha * np.asarray(gram, dtype=np.float64) + regularization * np.eye(size)
+        ridge = alpha * np.asarray(gram, dtype=np.float64) + regularization * np.eye(size)
+        self._fold_in = FoldIn(embeddings, ridge)
         self._decay = decay
         self._n_items = len(self._embeddings)
 
@@ -86,24 +86,11 @@ class SharedEmbeddings(Recommender):
         """Fold every shopper in and score all toys: float32 [n_rows, n_items]."""
         self.check_histories(histories)
         vectors = self.shopper_vectors(histories).astype(np.float32)
-        return np.asarray(vectors @ self._single.T)
+        return np.asarray(vectors @ self._embeddings.T)
 
     def shopper_vectors(self, histories: Interactions) -> npt.NDArray[np.float64]:
         """u of every row, float64 [n_rows, d]; 0 for an empty history.
 
         Privacy: stays at the merchant.
         """
-        weights = histories.recency_csr(self._decay)
-        if self._decay == 1.0:
-            weights.data[:] = 2.0  # weighs 1 on the left and 2 on the right
-            return fold_in(weights, self._embeddings, self._ridge) / 2.0
-        # Weights w - 1 on the left and w on the right, and the missing 1 on the left alone.
-        doubled = csr_matrix(
-            (
-                np.column_stack([weights.data, np.full_like(weights.data, -2.0)]).ravel(),
-                np.repeat(weights.indices, 2),
-                2 * weights.indptr,
-            ),
-            shape=weights.shape,
-        )
-        return fold_in(doubled, self._embeddings, self._ridge)
+        return self._fold_in.vectors(histories.recency_csr(self._decay))

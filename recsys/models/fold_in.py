@@ -3,11 +3,17 @@
 An exception that depends on one shopper's purchases would tell of her without any noise: a run that
 fails where another does not is a release. So the public side is bounded first, and a system that
 cannot be solved gives zeros for its own row and changes nothing for the others.
+
+For the same reason no row may depend on which others stand beside it, not even in the last bits: an
+ill-conditioned public side could make much of them. Rows are grouped by exact length, so that each
+is computed by the same operations whoever else is there.
 """
 
 from __future__ import annotations
 
-from typing import TypeVar
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -15,13 +21,16 @@ import scipy.sparse as sp
 
 from recsys.privacy.clipping import clip_rows
 
-__all__ = ["NORM_BOUND", "bounded_embeddings", "fold_in"]
+__all__ = ["NORM_BOUND", "FoldIn", "bounded_embeddings"]
 
 Float = npt.NDArray[np.float64]
-Real = TypeVar("Real", np.float32, np.float64)
+Rows = npt.NDArray[np.intp]
 
 NORM_BOUND = 1e3
 """Largest norm of a toy's embedding in a fold-in; what is learned stays far below it."""
+
+_CELLS = 1 << 17
+_FLATTEST = 1e-13
 
 
 def bounded_embeddings(item_embeddings: npt.NDArray[np.floating]) -> Float:
@@ -32,57 +41,105 @@ def bounded_embeddings(item_embeddings: npt.NDArray[np.floating]) -> Float:
     return clip_rows(np.asarray(item_embeddings, dtype=np.float64), NORM_BOUND)
 
 
-def fold_in(
-    confidences: sp.csr_matrix,
-    item_embeddings: npt.NDArray[Real],
-    ridge: npt.NDArray[Real],
-    threads: int = 1,
-) -> npt.NDArray[Real]:
-    """Solve the least squares of every row; zeros where there is no finite solution.
+class FoldIn:
+    """Solves the least squares of shoppers over one set of toys.
 
-        u = (R + sum_h (c_h - 1) v_h v_h')^-1 sum_{h: c_h > 0} c_h v_h,   c_h < 0 stands for -c_h
-                                                                          on the left
+        u = (R + sum_h (w_h + e) v_h v_h')^-1 sum_h w_h v_h
+
+    In coordinates where R is the identity, toys are W = V R^-1/2. A shopper with toys W_u [n, d],
+    weights w and D = diag(w + e) is solved by n equations or by d, whichever are fewer:
+
+        u = R^-1/2 W_u' (I + D W_u W_u')^-1 w = R^-1/2 (I + W_u' D W_u)^-1 W_u' w
+
     Args:
-        confidences: c, csr float32 [n_rows, n_items].
-        item_embeddings: V, float [n_items, d].
-        ridge: R, positive definite, same dtype [d, d]; V'V + lambda I in the paper.
-        threads: of the compiled kernel; no effect on the result.
+        item_embeddings: V, float [n_items, d]; finite.
+        ridge: R, positive definite [d, d]. Directions that it hardly holds are held a little.
+        offset: e, more than -2; -1 for confidences w, of which the left side has w - 1.
 
-    Returns:
-        same dtype [n_rows, d].
-
-    Privacy: each row depends on its own history and the public rest alone, to the last bit; stays
-    at the merchant.
-
-    Source: Hu, Koren & Volinsky, ICDM 2008; solved by the compiled kernel of `implicit`.
+    Source: Hu, Koren & Volinsky, ICDM 2008.
     """
-    shape = (confidences.shape[0], item_embeddings.shape[1])
-    vectors = np.zeros(shape, dtype=item_embeddings.dtype)
-    starts = confidences.indptr
-    cells = confidences.indices, confidences.data
-    if not _solve(starts, cells, item_embeddings, ridge, vectors, threads):
-        # One of many failed and stopped the rest: each row again, alone.
-        for row in range(len(vectors)):
-            alone = vectors[row : row + 1]
-            if not _solve(starts[row : row + 2], cells, item_embeddings, ridge, alone, 1):
-                alone[:] = 0.0
-    vectors[~np.isfinite(vectors).all(axis=1)] = 0.0
-    return vectors
+
+    def __init__(
+        self,
+        item_embeddings: npt.NDArray[np.floating],
+        ridge: npt.NDArray[np.floating],
+        offset: float = 0.0,
+    ) -> None:
+        values, directions = np.linalg.eigh(np.asarray(ridge, dtype=np.float64))
+        held = np.maximum(values, _FLATTEST * np.abs(values).max())
+        self._back: Float = directions / np.sqrt(held)
+        self._toys: Float = np.asarray(item_embeddings, dtype=np.float64) @ self._back
+        self._offset = offset
+
+    def vectors(self, weights: sp.csr_matrix, threads: int = 1) -> Float:
+        """Solve every row; zeros where there is no finite solution, and for empty rows.
+
+        Args:
+            weights: w, csr float32 [n_rows, n_items], above 0.
+            threads: no effect on the result.
+
+        Returns:
+            float64 [n_rows, d].
+
+        Privacy: each row depends on its own history and the public rest alone, to the last bit;
+        stays at the merchant.
+        """
+        solved = np.zeros((weights.shape[0], self._toys.shape[1]))
+
+        def solve(rows: Rows) -> None:
+            # What overflows becomes a row of zeros; a warning would tell that somebody's did.
+            with np.errstate(over="ignore", invalid="ignore"):
+                solved[rows] = self._solve(weights, rows)
+
+        blocks = _blocks_of_one_length(np.diff(weights.indptr), self._toys.shape[1])
+        if threads > 1:
+            with ThreadPoolExecutor(threads) as pool:
+                list(pool.map(solve, blocks))
+        else:
+            for rows in blocks:
+                solve(rows)
+        return solved
+
+    def _solve(self, weights: sp.csr_matrix, rows: Rows) -> Float:
+        """Rows of one and the same length."""
+        start, end = weights.indptr[rows[0]], weights.indptr[rows[0] + 1]
+        cells = weights.indptr[rows][:, None] + np.arange(end - start)
+        toys = np.take(self._toys, weights.indices[cells], axis=0)
+        across = toys.swapaxes(1, 2)
+        right = weights.data[cells].astype(np.float64)[:, :, None]
+        left = right + self._offset
+        if toys.shape[1] <= toys.shape[2]:
+            found = np.matmul(across, _solve_each(left * np.matmul(toys, across), right))
+        else:
+            found = _solve_each(np.matmul(across, left * toys), np.matmul(across, right))
+        vectors = np.matmul(found.swapaxes(1, 2), self._back.T)[:, 0, :]
+        finite = np.isfinite(vectors).all(axis=1, keepdims=True)
+        return np.asarray(np.where(finite, vectors, 0.0))
 
 
-def _solve(
-    starts: npt.NDArray[np.int32],
-    cells: tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]],
-    embeddings: npt.NDArray[Real],
-    ridge: npt.NDArray[Real],
-    vectors: npt.NDArray[Real],
-    threads: int,
-) -> bool:
-    """Fill `vectors`; False if some row's system is not positive definite."""
-    from implicit.cpu import _als
+def _blocks_of_one_length(lengths: npt.NDArray[np.integer], size: int) -> Iterator[Rows]:
+    """Rows with toys, in blocks of one length that a processor's cache can hold."""
+    rows = np.argsort(lengths, kind="stable")
+    limits = np.flatnonzero(np.diff(lengths[rows], prepend=0, append=np.iinfo(np.int64).max))
+    for first, last in pairwise(limits):
+        n = int(lengths[rows[first]])
+        step = max(1, _CELLS // (n * size + min(n, size) ** 2))
+        for start in range(first, last, step):
+            yield rows[start : min(start + step, last)]
 
+
+def _solve_each(products: Float, right: Float) -> Float:
+    """Solve (I + products[i]) x = right[i] for every i; zeros where that is singular."""
+    diagonal = np.arange(products.shape[1])
+    products[:, diagonal, diagonal] += 1.0
     try:
-        _als._least_squares(ridge, starts, *cells, vectors, embeddings, 0.0, num_threads=threads)
-    except ValueError:
-        return False
-    return True
+        return np.asarray(np.linalg.solve(products, right))
+    except np.linalg.LinAlgError:
+        return np.stack([_solve_one(one, b) for one, b in zip(products, right, strict=True)])
+
+
+def _solve_one(system: Float, right: Float) -> Float:
+    try:
+        return np.asarray(np.linalg.solve(system, right), dtype=np.float64)
+    except np.linalg.LinAlgError:
+        return np.zeros_like(right)

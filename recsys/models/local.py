@@ -12,7 +12,7 @@ import scipy.sparse as sp
 from recsys.data.interactions import Interactions
 from recsys.errors import ModelError
 from recsys.models.base import Recommender, check_catalogue, newest_weights
-from recsys.models.fold_in import fold_in
+from recsys.models.fold_in import FoldIn
 
 if TYPE_CHECKING:
     from recsys.data.catalogue import Catalogue
@@ -69,6 +69,7 @@ class LocalALS(Recommender):
         self.threads = threads
         self._vectors: Floats = np.empty((0, 0), dtype=np.float32)
         self._gram: Floats = np.empty((0, 0), dtype=np.float32)
+        self._fold_in: FoldIn | None = None
 
     def fit(self, interactions: Interactions, catalogue: Catalogue) -> Self:
         """Factorize the purchases."""
@@ -101,8 +102,9 @@ class LocalALS(Recommender):
     def score(self, histories: Interactions) -> Floats:
         """Fold each history in and return u . v_j: float32 [n_rows, n_items]."""
         self.check_histories(histories)
+        assert self._fold_in is not None  # as in every fitted model
         confidences = np.float32(self.alpha) * histories.recency_csr(self.decay)
-        shoppers = fold_in(confidences, self._vectors, self._gram, self.threads)
+        shoppers = self._fold_in.vectors(confidences, self.threads).astype(np.float32)
         return np.asarray(shoppers @ self._vectors.T)
 
     def contributions(self, histories: Interactions, items: npt.NDArray[np.int32]) -> Floats:
@@ -141,5 +143,6 @@ class LocalALS(Recommender):
         self._vectors = vectors
         ridge = self.regularization * np.eye(vectors.shape[1])
         self._gram = (vectors.T @ vectors + ridge).astype(np.float32)
+        self._fold_in = FoldIn(vectors, self._gram, offset=-1.0)
         self._n_items = vectors.shape[0]
         return self

@@ -11,7 +11,7 @@ from scipy.sparse import csr_matrix
 
 from recsys.data.interactions import Interactions
 from recsys.errors import ModelError
-from recsys.models.fold_in import bounded_embeddings, fold_in
+from recsys.models.fold_in import FoldIn, bounded_embeddings
 from recsys.models.private_als.settings import PrivateALSSettings, SpeedSettings
 from recsys.privacy import clip_rows
 
@@ -104,12 +104,8 @@ def shopper_vectors(
     public = bounded_embeddings(item_embeddings)
     ridge = settings.alpha * public.T @ public
     ridge += settings.shopper_regularization * np.eye(settings.factors)
-    # A confidence of 2 weighs 1 on the left side and 2 on the right.
-    twice = csr_matrix(
-        (np.full(bought.nnz, 2.0, dtype=np.float32), bought.indices, bought.indptr),
-        shape=bought.shape,
-    )
-    return clip_rows(fold_in(twice, public, ridge, speed.threads) / 2.0, settings.clip)
+    vectors = FoldIn(public, ridge).vectors(bought, speed.threads)
+    return clip_rows(vectors, settings.clip)
 
 
 def adaptive_weights(bought: csr_matrix, counts: Float, settings: PrivateALSSettings) -> csr_matrix:

@@ -8,7 +8,7 @@ import scipy.sparse as sp
 
 from recsys.data import Interactions
 from recsys.models import SharedEmbeddings
-from recsys.models.fold_in import NORM_BOUND, bounded_embeddings, fold_in
+from recsys.models.fold_in import NORM_BOUND, FoldIn, bounded_embeddings
 from recsys.models.private_als import PrivateALSSettings, statistics
 
 
@@ -34,50 +34,55 @@ def test_a_hostile_state_ends_alike_with_and_without_a_shopper(number: int, alph
         assert np.isfinite(scores).all()
 
 
-def _by_hand(confidences: sp.csr_matrix, known: np.ndarray, ridge: np.ndarray) -> np.ndarray:
+def _by_hand(
+    weights: sp.csr_matrix, known: np.ndarray, ridge: np.ndarray, offset: float
+) -> np.ndarray:
     """The formula, one shopper after the other."""
     solved = []
-    for row in confidences:
-        toys, c = known[row.indices].astype(float), row.data.astype(float)
-        left = ridge + (toys.T * (np.abs(c) - 1)) @ toys
-        solved.append(np.linalg.solve(left, toys.T @ np.maximum(c, 0)))
+    for row in weights:
+        toys, w = known[row.indices].astype(float), row.data.astype(float)
+        solved.append(np.linalg.solve(ridge + (toys.T * (w + offset)) @ toys, toys.T @ w))
     return np.array(solved)
 
 
-def _confidences(rows: int, toys: int, seed: int) -> sp.csr_matrix:
-    found = sp.random(rows, toys, 0.2, format="csr", rng=seed, dtype=np.float32)
-    found.data = found.data * 5 + 1
-    found.data[::3] *= -1
-    return found
+def _weights(rows: int, toys: int, seed: int) -> sp.csr_matrix:
+    """Rows of 0 to `toys` toys, with weights from 1 to 6."""
+    rng = np.random.default_rng(seed)
+    dense = rng.uniform(1, 6, (rows, toys)) * (rng.random((rows, toys)) < rng.random((rows, 1)))
+    return sp.csr_matrix(dense.astype(np.float32))
 
 
-@pytest.mark.parametrize(("dtype", "rel"), [(np.float64, 1e-9), (np.float32, 1e-3)])
+@pytest.mark.parametrize("offset", [0.0, -1.0])
 @pytest.mark.parametrize("threads", [1, 2])
-def test_fold_in_is_the_formula(dtype: type, rel: float, threads: int) -> None:
-    known = np.random.default_rng(1).normal(size=(30, 5)).astype(dtype)
-    confidences = _confidences(200, 30, 2)
-    ridge = (known.T @ known + np.eye(5)).astype(dtype)
-    found = fold_in(confidences, known, ridge, threads)
-    assert found.dtype == dtype
-    assert found == pytest.approx(_by_hand(confidences, known, ridge), rel=rel, abs=rel)
+def test_fold_in_is_the_formula_for_short_and_long_histories(offset: float, threads: int) -> None:
+    known = np.random.default_rng(1).normal(size=(30, 5))
+    weights, ridge = _weights(300, 30, 2), 0.2 * known.T @ known + 0.01 * np.eye(5)
+    lengths = np.diff(weights.indptr)
+    assert lengths.min() == 0
+    assert (lengths <= 5).sum() > 20
+    found = FoldIn(known, ridge, offset).vectors(weights, threads)
+    assert found == pytest.approx(_by_hand(weights, known, ridge, offset), rel=1e-9, abs=1e-12)
 
 
 def test_a_row_is_the_same_to_the_last_bit_whoever_stands_beside_it() -> None:
     known = np.random.default_rng(1).normal(size=(30, 5))
-    confidences, ridge = _confidences(200, 30, 3), np.eye(5)
-    together = fold_in(confidences, known, ridge, threads=2)
-    alone = np.concatenate([fold_in(row, known, ridge) for row in confidences])
+    known[7] = [1, 1, 0, 0, 0]
+    weights, model = _weights(300, 30, 3), FoldIn(known, np.eye(5), -1.0)
+    together = model.vectors(weights, threads=2)
+    alone = np.concatenate([model.vectors(row) for row in weights])
     np.testing.assert_array_equal(together, alone)
-    # A row whose system is not positive definite comes first: all others are solved one by one.
-    spoiler = sp.csr_matrix(np.full((1, 30), 1e-3, dtype=np.float32))
-    found = fold_in(sp.vstack([spoiler, confidences]).tocsr(), known, ridge)
-    assert not found[0].any()
-    np.testing.assert_array_equal(found[1:], alone)
+    assert (np.diff(weights.indptr) == 1).sum() > 2
+    # A singular row, 1 + (0.5 - 1) 2 = 0, joins those of one toy, which are then solved one by one.
+    singular = sp.csr_matrix(([np.float32(0.5)], ([0], [7])), shape=(1, 30))
+    found = model.vectors(sp.vstack([weights, singular]).tocsr())
+    np.testing.assert_array_equal(found[:-1], alone)
+    assert not found[-1].any()
 
 
-def test_embeddings_are_bounded_and_a_singular_row_spoils_no_other() -> None:
+def test_embeddings_are_bounded_and_an_endless_row_spoils_no_other() -> None:
     assert np.linalg.norm(bounded_embeddings(_hostile(4)[1]), axis=1).max() <= NORM_BOUND
-    known = np.array([[1.0, 0.0], [0.0, 0.0], [0.0, 1.0], [3.0, 0.0]])
-    histories = sp.csr_matrix([[2, 0, 2, 0], [0, 0, 0, 2], [0, 2, 0, 0], [0, 0, 2, 2]], dtype="f4")
-    solved = fold_in(histories, known, np.zeros((2, 2)))
-    np.testing.assert_allclose(solved, [[2, 2], [0, 0], [0, 0], [2 / 3, 2]])
+    known = np.array([[1.0, 0.0], [1e200, 1e200], [0.0, 1.0]])
+    histories = sp.csr_matrix([[1, 0, 1], [0, 1, 0], [1, 1, 1], [1, 0, 0]], dtype="f4")
+    solved = FoldIn(known, np.eye(2)).vectors(histories)
+    np.testing.assert_allclose(solved[[0, 3]], [[0.5, 0.5], [0.5, 0]])
+    assert np.isfinite(solved).all()
