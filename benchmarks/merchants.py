@@ -6,6 +6,7 @@ that many shared models can be judged at the cost of one.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
@@ -138,11 +139,19 @@ _DEAR = ("content", "neighbours")
 """Components whose scores are kept: asking them again takes long, the others are asked anew."""
 
 
+@functools.lru_cache(maxsize=1)
+def _content(catalogue: Catalogue) -> Recommender:
+    """The same for all merchants, because it reads only the catalogue."""
+    nothing = Interactions.from_lists([], catalogue.n_items)
+    return own_components()["content"].fit(nothing, catalogue)
+
+
 def _fitted(
     purchases: Interactions, catalogue: Catalogue, histories: Interactions
 ) -> dict[str, Recommender]:
     fitted: dict[str, Recommender] = {}
-    for name, model in own_components().items():
-        model.fit(purchases, catalogue)
+    for name, model in (own_components() | {"content": _content(catalogue)}).items():
+        if name != "content":
+            model.fit(purchases, catalogue)
         fitted[name] = _Kept(model, histories) if name in _DEAR else model
     return fitted
