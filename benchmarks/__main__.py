@@ -1,7 +1,8 @@
 """`make bench ARGS="[--data DIR] [part ...]"`: run the parts asked for, the short ones by default.
 
-Short: privacy (what the well-known formula really gives), speed (a private sweep against one
-iteration of implicit's ALS; batch recommendation), landmarks (real toys, needs --data).
+Short: privacy (what the well-known formula really gives), speed (a private sweep and lists for many
+shoppers beside implicit's), memory (time and peak up to 10 million purchases), landmarks (real
+toys, needs --data).
 
 Long, alone and with options of their own: `quality --data DIR` (every recipe, budget and number of
 merchants), `size` (what joining adds as a market grows); both go on where they were stopped.
@@ -14,9 +15,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from benchmarks import federation, landmarks, privacy, quality, size, speed
+from benchmarks import federation, landmarks, memory, privacy, quality, size, speed
 
-PARTS = ("privacy", "speed", "landmarks")
+PARTS = ("privacy", "speed", "memory", "landmarks")
 LONG = {"federation": federation.main, "quality": quality.main, "size": size.main}
 
 
@@ -38,7 +39,9 @@ def main() -> None:
     if "privacy" in parts:
         privacy.run()
     if "speed" in parts:
-        speed.run()
+        speed.run(chosen.data)
+    if "memory" in parts:
+        memory.run()
     if "landmarks" in parts:
         if chosen.data is None:
             print("landmarks: left out, they need --data DIR with the real toys")

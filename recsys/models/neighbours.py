@@ -20,6 +20,8 @@ __all__ = ["ItemNeighbours", "co_purchases"]
 _DENSE, _DENSE_CELLS = 0.1, 1 << 24
 """From this part of pairs on, similarities of so many pairs at most are also held dense."""
 
+_PAIRS = 1 << 22
+
 
 class ItemNeighbours(Recommender):
     """Item-item cosine neighbours that know the order of purchases.
@@ -64,10 +66,13 @@ class ItemNeighbours(Recommender):
         check_catalogue(interactions.n_items, catalogue)
         forward = co_purchases(interactions, self.gap_decay, self.window)
         pairs = (forward + self.backward * forward.T).tocsr()
+        del forward
         counts = interactions.item_counts().astype(np.float64) + self.shrinkage
         # A toy that nobody bought has no pairs; any positive number keeps the division finite.
-        scale = sp.diags(1.0 / np.sqrt(np.maximum(counts, 1.0)))
-        return self._take((scale @ pairs @ scale).tocsr().astype(np.float32))
+        scale = 1.0 / np.sqrt(np.maximum(counts, 1.0))
+        pairs.data *= scale[pairs.indices]
+        pairs.data *= np.repeat(scale, np.diff(pairs.indptr))
+        return self._take(pairs.astype(np.float32))
 
     def score(self, histories: Interactions) -> npt.NDArray[np.float32]:
         """Return the recency-weighted similarity to each history: float32 [n_rows, n_items]."""
@@ -138,19 +143,14 @@ def co_purchases(interactions: Interactions, gap_decay: float, window: int) -> s
     Privacy: stays at the merchant; a shopper of n purchases adds up to n * window pairs.
     """
     items, rows = interactions.items, interactions.row_index
-    olders: list[npt.NDArray[np.int32]] = []
-    newers: list[npt.NDArray[np.int32]] = []
-    weights: list[npt.NDArray[np.float64]] = []
-    longest = int(interactions.lengths.max(initial=0))
-    for gap in range(1, min(window, longest - 1) + 1):
-        pair = (rows[gap:] == rows[:-gap]) & (items[gap:] != items[:-gap])
-        olders.append(items[:-gap][pair])
-        newers.append(items[gap:][pair])
-        weights.append(np.full(int(pair.sum()), float(gap_decay) ** (gap - 1)))
     shape = (interactions.n_items, interactions.n_items)
-    if not olders:
-        return sp.csr_matrix(shape, dtype=np.float64)
-    cells = (np.concatenate(olders), np.concatenate(newers))
-    matrix = sp.csr_matrix((np.concatenate(weights), cells), shape=shape)
-    matrix.sum_duplicates()
+    matrix = sp.csr_matrix(shape, dtype=np.float64)
+    # Gap by gap and piece by piece: pairs are many times as many as purchases.
+    for gap in range(1, min(window, int(interactions.lengths.max(initial=1)) - 1) + 1):
+        pair = (rows[gap:] == rows[:-gap]) & (items[gap:] != items[:-gap])
+        older, newer = items[:-gap][pair], items[gap:][pair]
+        for start in range(0, older.size, _PAIRS):
+            cells = older[start : start + _PAIRS], newer[start : start + _PAIRS]
+            weights = np.full(cells[0].size, float(gap_decay) ** (gap - 1))
+            matrix += sp.csr_matrix((weights, cells), shape=shape)
     return matrix
