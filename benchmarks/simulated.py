@@ -116,4 +116,14 @@ def _neural() -> Simulated:
     return SimulatedNeural()
 
 
-_RECIPES: dict[str, Callable[[], Simulated]] = {"private-als": _private_als, "neural": _neural}
+def _co_purchase() -> Simulated:
+    from benchmarks.co_purchase import SimulatedCoPurchase
+
+    return SimulatedCoPurchase()
+
+
+_RECIPES: dict[str, Callable[[], Simulated]] = {
+    "private-als": _private_als,
+    "co-purchase": _co_purchase,
+    "neural": _neural,
+}

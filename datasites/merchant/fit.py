@@ -23,9 +23,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from safetensors.numpy import load as load_arrays
 
 from datasites.errors import DatasiteError, SettingsError
+from datasites.merchant import runs
 from datasites.merchant.home import MerchantHome
+from datasites.merchant.ledger import Ledger
 from datasites.merchant.slots import heavy_work
 from datasites.merchant.store import load_catalogue, load_shop
 from datasites.recipes import recipe_named
@@ -43,6 +46,7 @@ __all__ = [
     "Mix",
     "fit",
     "own_components",
+    "own_releases",
     "run_in_own_process",
     "shared_components",
     "verify_artefact",
@@ -109,7 +113,25 @@ def own_components() -> dict[str, Recommender]:
 def shared_components(home: MerchantHome, study: str) -> dict[str, Recommender]:
     """What the study's model adds, by name. Post-processing of releases: costs nothing."""
     model = load_model(home.models / study)
-    return recipe_named(model.recipe).model(dict(model.arrays), model.settings["model"])
+    recipe = recipe_named(model.recipe)
+    components = recipe.model(dict(model.arrays), model.settings["model"])
+    return recipe.of_others(components, own_releases(home, study))
+
+
+def own_releases(home: MerchantHome, study: str) -> dict[str, dict[str, np.ndarray]]:
+    """What this merchant released in a study, phase -> arrays, as its ledger has it.
+
+    Privacy: released already; nothing is booked again.
+    """
+    found = {}
+    with Ledger.open(home.ledger_path) as ledger:
+        entries = ledger.entries()
+    committed = {entry.body["job"] for entry in entries if entry.kind == "committed"}
+    for entry in entries:
+        if entry.kind == "reserved" and entry.study == study and entry.body["job"] in committed:
+            job, phase = entry.body["job"], entry.body["phase"]
+            found[phase] = load_arrays(runs.release_files(home, job)["release.safetensors"])
+    return found
 
 
 def fit(home: MerchantHome, study: str) -> None:

@@ -8,7 +8,7 @@ __all__ = ["Recipe", "recipe_named", "recipe_names"]
 
 def recipe_names() -> list[str]:
     """Names of the recipes of this installation."""
-    return ["private-als", "neural"]
+    return ["private-als", "co-purchase", "neural"]
 
 
 def recipe_named(name: str) -> Recipe:
@@ -17,6 +17,10 @@ def recipe_named(name: str) -> Recipe:
         from datasites.recipes.private_als.recipe import PrivateALSRecipe
 
         return PrivateALSRecipe()
+    if name == "co-purchase":
+        from datasites.recipes.co_purchase.recipe import CoPurchaseRecipe
+
+        return CoPurchaseRecipe()
     if name == "neural":
         from datasites.recipes.neural.recipe import NeuralRecipe
 

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from datasites.protocol import Phase
+    from recsys.data import Catalogue
     from recsys.federation import Update
     from recsys.models import Recommender
     from recsys.privacy import Budget
@@ -29,6 +30,7 @@ class Recipe(ABC):
     title: ClassVar[str]
     code: ClassVar[Path]
     model_arrays: ClassVar[tuple[str, ...]]  # the arrays of the state that make up the model
+    learns_from: ClassVar[str] = "`train` split: all but the last two purchases of a shopper"
     optional_phases: ClassVar[tuple[str, ...]] = ()  # the model is complete without their updates
 
     @abstractmethod
@@ -42,6 +44,12 @@ class Recipe(ABC):
     @abstractmethod
     def initial_state(self, settings: dict[str, Any], n_items: int) -> dict[str, np.ndarray]:
         """The public state that the first phase starts from."""
+
+    def public_arrays(
+        self, settings: dict[str, Any], catalogue: Catalogue
+    ) -> dict[str, np.ndarray]:
+        """What the first state holds of the public catalogue; nothing for most recipes."""
+        return {}
 
     @abstractmethod
     def state_for(self, phase: str, state: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -67,3 +75,12 @@ class Recipe(ABC):
         self, arrays: dict[str, np.ndarray], settings: dict[str, Any]
     ) -> dict[str, Recommender]:
         """The shared components that the finished arrays give a merchant's blend, by name."""
+
+    def of_others(
+        self, components: dict[str, Recommender], own: dict[str, dict[str, np.ndarray]]
+    ) -> dict[str, Recommender]:
+        """The components without what this merchant released itself, phase -> arrays.
+
+        For recipes that add up sums: a merchant knows its own part exactly and without noise.
+        """
+        return components

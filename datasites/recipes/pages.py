@@ -45,6 +45,16 @@ _WORDS = {
         "Many shoppers for each toy: hundreds of toys, thousands of shoppers at each merchant. "
         "With few buyers a toy the noise drowns the rare toys, and the blend leaves it out.",
     ),
+    "co-purchase": (
+        "Which toys are bought together, among pairs that the public catalogue describes alike. "
+        "Each merchant reads the others' sums beside its own exact purchases, and believes them "
+        "as far as their noise allows.",
+        "Once, noised counts of buyers; once, noised purchases of the listed pairs. Two releases "
+        "in all, so the whole budget goes into them.",
+        "Thousands of toys with few buyers each, and many shoppers over all merchants: it is the "
+        "recipe that grows most with the marketplace. Below a hundred thousand shoppers it needs "
+        "an epsilon well above 1.",
+    ),
     "neural": (
         "One small network for all toys: how much words, category, brand, price, age and "
         "popularity count, how fast old purchases fade, and which kinds of toys follow which. It "

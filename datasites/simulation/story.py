@@ -18,6 +18,7 @@ from pathlib import Path
 
 from datasites.errors import DatasiteError, SettingsError
 from datasites.merchant import Ledger, MerchantHome, MerchantSettings, add_data, desk, peers
+from datasites.recipes import recipe_named
 from datasites.simulation.processes import Services
 from datasites.study import (
     Coordinator,
@@ -141,9 +142,14 @@ class Story:
 
     def submit_study(self) -> StudySettings:
         """study new, study submit."""
-        model = {"seed": self.settings.seed}
-        if self.settings.rounds is not None:
-            model["rounds"] = self.settings.rounds
+        # A recipe takes what it knows: one that counts once has no rounds and starts from nothing.
+        known = recipe_named(self.settings.recipe).complete({})
+        wanted = {"seed": self.settings.seed, "rounds": self.settings.rounds}
+        model = {
+            name: value
+            for name, value in wanted.items()
+            if value is not None and (name in known or name == "rounds")
+        }
         settings = parse_study(
             {
                 "study": {

@@ -29,6 +29,7 @@ from datasites.protocol import Proposal, Result, Round, StateRef
 from datasites.recipes import recipe_named
 from datasites.study.home import ScientistHome
 from datasites.study.settings import StudySettings
+from recsys.data import read_catalogue
 from recsys.errors import ModelError
 from recsys.federation import Update
 from recsys.files import atomic_write_bytes, atomic_write_text
@@ -219,8 +220,19 @@ class Coordinator:
 
     def _load_state(self, done: dict[str, Any]) -> dict[str, np.ndarray]:
         if not done["finished"]:
-            return self.recipe.initial_state(self.proposal.settings, self.proposal.n_items)
+            return self._first_state()
         return load_arrays((self.folder / done["state"]).read_bytes())
+
+    def _first_state(self) -> dict[str, np.ndarray]:
+        catalogue, _ = read_catalogue(self.home.catalogue)
+        if catalogue.digest != self.proposal.catalogue:
+            raise SettingsError(
+                f"expected the catalogue that '{self.proposal.study}' was submitted with in "
+                f"{self.home.catalogue}, found another one. Put it back, or start a new study."
+            )
+        settings = self.proposal.settings
+        state = self.recipe.initial_state(settings, self.proposal.n_items)
+        return state | self.recipe.public_arrays(settings, catalogue)
 
     def _save_state(self, done: dict[str, Any], state: dict[str, np.ndarray]) -> None:
         """Arrays first, then the small file that names them: the checkpoint is the latter."""

@@ -96,8 +96,8 @@ no more than their composition over all of them.
 {_quality(state)}
 
 ## Training data
-Each merchant's `train` split: all but the last two purchases of a shopper, unless the merchant's
-own file says otherwise. It never left the datasites.
+Each merchant's {study.recipe.learns_from}, unless the
+merchant's own file says otherwise. It never left the datasites.
 
 ## Use and limits
 For recommending toys of this catalogue. Merchants blend it with models of their own, which are

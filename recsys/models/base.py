@@ -59,6 +59,9 @@ class Recommender(ABC):
     """
 
     name: ClassVar[str]
+    unit_of: ClassVar[str | None] = None
+    """The component whose unit the scores are in, for a model that says by itself how sure it is:
+    a blend then neither blows up a whisper nor starts it at 0."""
     _n_items: int | None = None
 
     @abstractmethod

@@ -34,6 +34,9 @@ DEFAULT_WEIGHTS: Mapping[str, float] = {
 }
 """Public start, best on the valid split of a public benchmark (Amazon Toys, eight shops)."""
 
+CALIBRATED_SHARE = 0.5
+"""Weight of a calibrated component, of its reference's; from the same valid split."""
+
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
@@ -141,7 +144,8 @@ class Blend(Recommender):
 
         A change is taken only if its paired gain over the shoppers exceeds its standard error, so
         a blend in which no component helps keeps its start weights to the last bit, and a shop
-        with too few valid shoppers keeps them too.
+        with too few valid shoppers keeps them too. A calibrated component (`unit_of`) that is left
+        at 0 is then taken up at a public weight if that gains anything at all.
 
         Args:
             train_histories: what the components may know of each shopper.
@@ -154,8 +158,26 @@ class Blend(Recommender):
         if base_weights is not None:
             self.weights = self._complete(base_weights)
         candidates = self.candidates(train_histories, valid_targets)
-        self.weights = (search or WeightSearch()).best(candidates, self.weights)
+        search = search or WeightSearch()
+        self.weights = search.best(candidates, self.weights)
+        if candidates.n_shoppers >= search.min_shoppers:
+            self._take_up_calibrated(candidates, search.k)
         return self
+
+    def _take_up_calibrated(self, candidates: Candidates, k: int) -> None:
+        """Start what says by itself how sure it is at a public weight, if `valid` says yes.
+
+        Its scores shrink with the noise in them, so what small shops cannot tell from chance is
+        still right on average; what makes `valid` worse is left out.
+        """
+        for name, model in sorted(self.components.items()):
+            reference = self.weights.get(model.unit_of or "", 0.0)
+            if self.weights[name] > 0 or reference <= 0:
+                continue
+            trial = {**self.weights, name: CALIBRATED_SHARE * reference}
+            gain = candidates.ndcg(trial, k) - candidates.ndcg(self.weights, k)
+            if gain.mean() > 0:
+                self.weights = trial
 
     def candidates(self, train_histories: Interactions, valid_targets: Interactions) -> Candidates:
         """Return what `fit_weights` looks at, for fitting several blends at one cost.
@@ -213,8 +235,11 @@ class Blend(Recommender):
 
     def _measure_units(self, histories: Interactions) -> Self:
         for name, model in self.components.items():
-            if name not in self.units:
-                self.units[name] = typical_best(model, histories)
+            reference = model.unit_of if model.unit_of in self.components else None
+            if (reference or name) not in self.units:
+                measured = self.components[reference] if reference else model
+                self.units[reference or name] = typical_best(measured, histories)
+            self.units.setdefault(name, self.units[reference or name])
         return self
 
     def _complete(self, weights: Mapping[str, float] | None) -> dict[str, float]:
