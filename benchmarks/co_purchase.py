@@ -28,6 +28,7 @@ class SimulatedCoPurchase:
     """The `co-purchase` recipe without processes in between."""
 
     name = "co-purchase"
+    uses_own = False
 
     def __init__(self, settings: CoPurchaseSettings | None = None) -> None:
         self._settings = settings or CoPurchaseSettings()

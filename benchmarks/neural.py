@@ -26,6 +26,7 @@ class SimulatedNeural:
     """
 
     name = "neural"
+    uses_own = True
 
     def __init__(self, rule: str = DEFAULT_MERGE) -> None:
         self._rule = rule

@@ -33,6 +33,7 @@ class SimulatedPrivateALS:
     """
 
     name = "private-als"
+    uses_own = True
 
     def __init__(self, rule: str = DEFAULT_MERGE) -> None:
         self._rule = rule

@@ -1,7 +1,9 @@
 """Every recipe under every budget, alone and together, on real toys.
 
 Blend weights are fitted on `valid` by components that saw `train`; the figures are on `test`, by
-components that saw `train` and `valid`. Released statistics saw `train` only, in both.
+components that saw `train` and `valid`. What is released saw `train` only, in both, except of
+recipes whose merchants use what the others released alone (`co-purchase`): that saw `train` and
+`valid`, for no merchant's own `valid` is in what it uses.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from benchmarks.merchants import Figures, Merchant, merchants_of
 from benchmarks.partition import partitioned
 from benchmarks.plots import privacy_utility
 from benchmarks.rows import RowFile
-from benchmarks.simulated import NOISES, Components, Setting, recipe_names, simulated_recipe
+from benchmarks.simulated import NOISES, Components, Setting, recipe_names, simulated
 from recsys.data import Marketplace, read_marketplace
 from recsys.evaluation import paired_difference
 
@@ -154,8 +156,7 @@ def _measure(
     setting: Setting,
 ) -> None:
     started = time.perf_counter()
-    train = {name: shop.split.train for name, shop in marketplace.shops.items()}
-    components = simulated_recipe(recipe).train(train, marketplace.catalogue, setting)
+    components = simulated(recipe, marketplace, setting)
     outcome = compare(merchants, components)
     key: dict[str, Any] = {
         "recipe": recipe,
@@ -215,7 +216,7 @@ def print_tables(table: RowFile, usual: RowFile) -> None:
             f"{row['model']:20}{row['merchants']:>10}{float(row['hr']):8.4f}"
             f"{float(row['ndcg']):9.4f}{float(row['worst_ndcg']):8.4f}"
         )
-    print("\nfederated blends, test split; what is released saw train only")
+    print("\nfederated blends, test split")
     print(
         f"{'recipe':14}{'merchants':>10}{'epsilon':>8} {'noise':11}{'HR@10':>7}{'NDCG@10':>9}"
         f"{'alone':>8}{'gain':>9}  {'95 % interval':18}{'worst gain':>11}{'joined':>7}"

@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from recsys.data import Catalogue, Interactions
+from recsys.data import Catalogue, Interactions, Marketplace
 from recsys.models import Recommender
 from recsys.privacy import SecureNoise
 
@@ -21,6 +21,7 @@ __all__ = [
     "Simulated",
     "joined",
     "recipe_names",
+    "simulated",
     "simulated_noise",
     "simulated_recipe",
     "simulated_source",
@@ -61,11 +62,13 @@ class Simulated(Protocol):
     """A recipe whose merchants all live in this process; for public or invented data only."""
 
     name: str
+    uses_own: bool
+    """Whether a merchant's own release is in what it uses; then its `valid` must not be."""
 
     def train(
         self, shops: Mapping[str, Interactions], catalogue: Catalogue, setting: Setting
     ) -> Components:
-        """Train on these purchases (the `train` split) under `setting`."""
+        """Train on these purchases under `setting`."""
         ...
 
 
@@ -77,6 +80,17 @@ def recipe_names() -> list[str]:
 def simulated_recipe(name: str) -> Simulated:
     """The recipe of that name. Raises KeyError for another one."""
     return _RECIPES[name]()
+
+
+def simulated(recipe: str, marketplace: Marketplace, setting: Setting) -> Components:
+    """Train the recipe of that name on what it may see of a marketplace."""
+    found = simulated_recipe(recipe)
+    splits = {name: shop.split for name, shop in marketplace.shops.items()}
+    purchases = {
+        name: split.train if found.uses_own else split.before_test()
+        for name, split in splits.items()
+    }
+    return found.train(purchases, marketplace.catalogue, setting)
 
 
 def simulated_noise(setting: Setting, *labels: str) -> SecureNoise:

@@ -20,7 +20,7 @@ from benchmarks.partition import partitioned
 from benchmarks.plots import size_curve
 from benchmarks.quality import Outcome, compare, shown
 from benchmarks.rows import RowFile
-from benchmarks.simulated import NOISES, Setting, recipe_names, simulated_recipe
+from benchmarks.simulated import NOISES, Setting, recipe_names, simulated
 from recsys.data import Marketplace, sparse_market
 
 __all__ = ["main", "run"]
@@ -70,8 +70,7 @@ def run(
         print(f"merchants alone: {time.perf_counter() - started:.0f} s", flush=True)
         for recipe, setting in settings:
             started = time.perf_counter()
-            train = {name: shop.split.train for name, shop in market.shops.items()}
-            components = simulated_recipe(recipe).train(train, market.catalogue, setting)
+            components = simulated(recipe, market, setting)
             outcome = compare(merchants, components)
             row = {
                 "recipe": recipe,
