@@ -77,8 +77,9 @@ def run(rules: Sequence[str], noises: int, out: Path | None = None) -> None:
     """Print one row a merge and situation; write them as CSV to `out` / federation.csv."""
     print(f"merges at epsilon {EPSILON:g}, own noise, NDCG@10 on valid of later shoppers,")
     print(
-        f"shared: mean over {noises} draws of the noise; gain of the first draw's blend over alone"
+        f"shared: mean over {noises} draws of the noise; gain of the blend over alone: first draw,"
     )
+    print(f"or all draws where a merchant has no more than {FEW} shoppers")
     rows = []
     for situation in situations():
         judge = _Judge(situation)
