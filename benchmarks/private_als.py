@@ -99,4 +99,5 @@ def _update(
         solved, _ = als_round(
             purchases, embeddings, counts, settings, plan, noise, round_number=number
         )
+        return Update({"item_embeddings": solved}, 1.0, plan.of(phase), merchant)
     return Update({"item_embeddings": solved}, 1.0, merchant=merchant)

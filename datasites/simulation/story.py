@@ -32,6 +32,7 @@ from datasites.study import (
 )
 from datasites.syftbox import ScientistLink
 from recsys.data import Marketplace, write_catalogue, write_marketplace
+from recsys.federation import DEFAULT_MERGE
 from recsys.files import atomic_write_text
 from recsys.privacy import Budget
 
@@ -50,7 +51,7 @@ class StorySettings:
     delta: float = 1e-5
     rounds: int | None = None
     recipe: str = "private-als"
-    merge: str = "support"
+    merge: str = DEFAULT_MERGE
     seed: int = 0
     study: str = "toys"
 

@@ -60,13 +60,14 @@ class PairSums:
 class SharedPairs(Recommender):
     """Item-item neighbours of everybody else's shoppers, from noised sums over listed pairs.
 
-        c_ij = E[count of pair | noised sum], Gamma prior from similarity and popularity
+        c_ij = E[count of pair | noised sum] - E[count of pair]
         S_ij = scale c_ij / sqrt((n_i + shrinkage)(n_j + shrinkage))
         s(u, j) = sum_h decay^age(h) S_hj
 
-    The scores are in the unit of `ItemNeighbours` of the merchant's own purchases, so that equal
-    weights of both add up to neighbours over all merchants' purchases. Where noise drowns a sum,
-    c_ij is next to nothing and so is the score: nothing learned, nothing said.
+    The prior of a pair's count is a Gamma distribution whose mean grows with similarity and
+    popularity. The scores are in the unit of `ItemNeighbours` of the merchant's own purchases, so
+    that equal weights of both are about neighbours over all merchants' purchases. Where noise
+    drowns a sum, the posterior is the prior and c_ij is 0: nothing learned, nothing said.
 
     Args:
         cells: the public list of pairs.
@@ -133,7 +134,8 @@ class SharedPairs(Recommender):
         expected = self._expected(buyers, float(clipped.sum()) if enough else 0.0, interactions)
         sigma = float(np.sqrt(self.sums.pair_variance))
         counts = np.zeros(self.cells.n_cells)
-        counts[:listed] = posterior_mean(self.sums.pairs[:listed], expected, sigma, _SHAPE)
+        believed = posterior_mean(self.sums.pairs[:listed], expected, sigma, _SHAPE)
+        counts[:listed] = believed - expected if sigma > 0 else believed
         reach = sp.diags(1.0 / np.sqrt(buyers + self.shrinkage))
         matrix = reach @ symmetric(self.cells, scale * counts) @ reach
         return self._take(matrix.tocsr().astype(np.float32))
@@ -160,7 +162,8 @@ class SharedPairs(Recommender):
     def _buyers(self, interactions: Interactions) -> Floats:
         """Others' buyers of each toy, float64 [n_items]."""
         own = interactions.item_counts().astype(np.float64)
-        total = max(0.0, float(self.sums.counts.sum()))
+        found, variance = float(self.sums.counts.sum()), own.size * self.sums.count_variance
+        total = max(0.0, self._total(found, variance, float(own.sum()), interactions))
         return shrunk_counts(self.sums.counts, self.sums.count_variance, own, total)
 
     def _expected(self, buyers: Floats, own_pairs: float, interactions: Interactions) -> Floats:
@@ -172,18 +175,19 @@ class SharedPairs(Recommender):
         alike = np.log(similarity + 0.02)
         # A Poisson regression of pair counts on the train split of a public benchmark.
         rate = np.exp(0.62 * often + 1.16 * alike + 5.67 * similarity - 0.18 * often * alike)
-        return np.asarray(self._mass(own_pairs, interactions.n_shoppers) * rate / rate.sum())
+        found, variance = float(self.sums.pairs[:listed].sum()), listed * self.sums.pair_variance
+        total = self._total(found, variance, own_pairs, interactions)
+        return np.asarray(max(total, 1e-6 * listed) * rate / rate.sum())
 
-    def _mass(self, own_pairs: float, own_shoppers: int) -> float:
-        """All pairs of the others together: what was released, and what the own shop suggests."""
-        listed = self.cells.n_listed
-        found = float(self.sums.pairs[:listed].sum())
-        variance = listed * self.sums.pair_variance
-        guess = own_pairs * max(0.0, self.sums.shoppers) / max(1, own_shoppers)
-        if guess > 0:
-            spread = (0.3 * guess) ** 2
-            found = guess + spread / (spread + variance) * (found - guess)
-        return max(found, 1e-6 * listed)
+    def _total(
+        self, found: float, variance: float, own: float, interactions: Interactions
+    ) -> float:
+        """A total of the others: what was released, and what the own shop's `own` suggests."""
+        guess = own * max(0.0, self.sums.shoppers) / max(1, interactions.n_shoppers)
+        spread = (0.3 * guess) ** 2
+        if variance <= 0 or spread <= 0:
+            return found
+        return guess + spread / (spread + variance) * (found - guess)
 
     def _take(self, similarity: sp.csr_matrix) -> Self:
         self._similarity = similarity

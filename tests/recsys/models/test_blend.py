@@ -123,6 +123,36 @@ def test_a_harmful_component_is_dropped() -> None:
     assert blend.weights["shared"] < 0.05 * blend.weights["content"]
 
 
+class Calibrated(Known):
+    """Scores in the unit of popularity, however small they are."""
+
+    unit_of: ClassVar[str | None] = "popularity"
+
+
+def test_a_calibrated_component_shares_its_references_unit() -> None:
+    train, valid = market()
+    whisper = Calibrated({name: np.full(N_ITEMS, 1e-3, np.float32) for name in valid.shopper_ids})
+    blend = Blend({"popularity": Popularity()}).fit(train, toy_catalogue()).extend({"s": whisper})
+    blend.fit_weights(train, valid)
+    assert blend.units["s"] == blend.units["popularity"] > 1
+
+
+def test_a_calibrated_component_is_taken_up_below_the_standard_error_but_not_below_zero() -> None:
+    train, valid = market()
+    alone = Blend({"popularity": Popularity()}).fit(train, toy_catalogue())
+    alone.fit_weights(train, valid)
+    unit = alone.units["popularity"]
+    base = alone.candidates(train, valid).ndcg(alone.weights).mean()
+    taken = []
+    for strength in (-0.6, 0.02, 0.6):
+        component = noisy(valid, strength, 1)
+        scaled = {name: values * unit for name, values in component._by_id.items()}
+        wide = alone.extend({"s": Calibrated(scaled)}).fit_weights(train, valid)
+        assert wide.candidates(train, valid).ndcg(wide.weights).mean() >= base - 1e-9
+        taken.append(wide.weights["s"] > 0)
+    assert taken == [False, True, True]
+
+
 def test_small_shops_keep_the_public_weights() -> None:
     train, valid = market()
     rows = np.arange(20)

@@ -1,0 +1,156 @@
+"""What one shopper can change in the released sums, and what the sums are."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recsys.data import Interactions
+from recsys.errors import ModelError, PrivacyError
+from recsys.models.co_purchase import (
+    CoPurchaseSettings,
+    PairCells,
+    counts_release,
+    exact_counts,
+    exact_pairs,
+    make_plan,
+    pair_cells,
+    pairs_release,
+)
+from recsys.privacy import Budget, SecureNoise, spent
+from tests.contracts.recommenders import N_ITEMS, toy_catalogue, toy_purchases
+
+SETTINGS = CoPurchaseSettings(pairs_per_toy=5)
+CELLS = pair_cells(toy_catalogue(), SETTINGS.pairs_per_toy)
+HISTORY = st.lists(st.integers(0, N_ITEMS - 1), max_size=40)
+
+
+def cells_of(*pairs: tuple[int, int]) -> PairCells:
+    return PairCells(np.array(pairs, np.int32), np.full(len(pairs), 0.5, np.float32), N_ITEMS)
+
+
+def test_pairs_are_those_that_the_definition_counts() -> None:
+    shop = toy_purchases(40)
+    expected = np.zeros(CELLS.n_cells)
+    place = {tuple(pair): n for n, pair in enumerate(CELLS.toys[: CELLS.n_listed].tolist())}
+    for row in range(shop.n_shoppers):
+        one, history = np.zeros(CELLS.n_cells), shop.history(row).tolist()
+        for (a, i), (b, j) in itertools.combinations(enumerate(history), 2):
+            cell = place.get((min(i, j), max(i, j)))
+            if cell is not None and b - a <= SETTINGS.window:
+                one[cell] += SETTINGS.gap_decay ** (b - a - 1)
+        expected += one / max(1.0, float(np.linalg.norm(one)))
+    assert expected.sum() > 5
+    np.testing.assert_allclose(exact_pairs(shop, CELLS, SETTINGS), expected, rtol=1e-9)
+
+
+@given(HISTORY)
+def test_a_shopper_changes_the_pairs_by_at_most_one(history: list[int]) -> None:
+    shop = toy_purchases(12)
+    with_her = Interactions.from_lists([*map(shop.history, range(12)), history], N_ITEMS)
+    change = exact_pairs(with_her, CELLS, SETTINGS) - exact_pairs(shop, CELLS, SETTINGS)
+    assert np.linalg.norm(change) <= 1.0 + 1e-9
+
+
+def test_a_shopper_who_buys_a_lot_is_cut_to_length_one() -> None:
+    greedy = Interactions.from_lists([list(range(N_ITEMS)) * 3], N_ITEMS)
+    assert np.linalg.norm(exact_pairs(greedy, CELLS, SETTINGS)) == pytest.approx(1.0)
+    assert np.linalg.norm(exact_pairs(greedy, CELLS, SETTINGS, clip=False)) > 5
+
+
+@given(HISTORY)
+def test_a_shopper_changes_the_counts_by_the_bound(history: list[int]) -> None:
+    shopper = Interactions.from_lists([history], N_ITEMS)
+    keys = np.random.default_rng(0).random(shopper.csr().nnz)
+    assert np.linalg.norm(exact_counts(shopper, 5, keys)) <= np.sqrt(6) + 1e-9
+
+
+@pytest.mark.parametrize("epsilon", [0.1, 1.0, 8.0])
+def test_both_releases_together_cost_the_budget(epsilon: float) -> None:
+    events = make_plan(SETTINGS, Budget(epsilon, 1e-5)).phases.values()
+    assert spent(list(events), 1e-5) == pytest.approx(epsilon, rel=1e-6)
+    assert spent(list(events), 1e-5) <= epsilon
+
+
+def test_released_sums_have_the_planned_noise() -> None:
+    shop, plan = toy_purchases(50), make_plan(SETTINGS, Budget(1.0, 1e-5))
+    pairs, event = pairs_release(shop, CELLS, plan, SecureNoise())
+    counts, shoppers, counted = counts_release(shop, plan, SecureNoise())
+    assert pairs.dtype == np.float32
+    assert event.mu == pytest.approx(plan.phases["pairs"].mu)
+    assert counted.mu == pytest.approx(plan.phases["counts"].mu)
+    residual = (pairs - exact_pairs(shop, CELLS, SETTINGS)) / plan.phases["pairs"].sigma
+    assert 0.7 < residual.std() < 1.3
+    assert abs(shoppers - 50) < 8 * counted.sigma
+    assert counts.shape == (N_ITEMS,)
+
+
+def test_the_order_of_shoppers_and_empty_shops_do_not_matter() -> None:
+    shop = toy_purchases(30)
+    turned = shop.rows(np.arange(30)[::-1])
+    np.testing.assert_allclose(
+        exact_pairs(shop, CELLS, SETTINGS), exact_pairs(turned, CELLS, SETTINGS)
+    )
+    for histories in ([], [[]], [[3]], [[3, 3]]):
+        nobody = Interactions.from_lists(histories, N_ITEMS)
+        assert not exact_pairs(nobody, CELLS, SETTINGS).any()
+
+
+@pytest.mark.parametrize(
+    "pairs",
+    [
+        [(1, 2), (1, 2)],  # one shopper would count twice
+        [(2, 1)],
+        [(1, 1)],
+        [(0, N_ITEMS)],
+        [(-1, 2)],
+        [(-1, -1), (1, 2)],  # padding belongs at the end
+        [(3, 4), (1, 2)],
+    ],
+)
+def test_lists_that_would_break_the_bound_are_refused(pairs: list[tuple[int, int]]) -> None:
+    with pytest.raises(ModelError, match="pairs of toys"):
+        cells_of(*pairs)
+
+
+def test_another_catalogue_is_refused() -> None:
+    with pytest.raises(ModelError, match="one catalogue"):
+        exact_pairs(Interactions.from_lists([[0]], N_ITEMS + 1), CELLS, SETTINGS)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"window": 0}, {"gap_decay": 2}, {"pairs_share": 0}, {"pairs_per_toy": 1.5}, {"rounds": 3}],
+)
+def test_bad_settings_are_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(PrivacyError):
+        CoPurchaseSettings.from_dict(wrong)
+
+
+def test_the_list_holds_every_toys_nearest_and_is_as_long_as_promised() -> None:
+    assert CELLS.n_cells == N_ITEMS * SETTINGS.pairs_per_toy
+    assert CELLS.n_listed == CELLS.n_cells
+    listed = set(map(tuple, CELLS.toys.tolist()))
+    # Toys 0, 4, 8, ... are all wooden trains; of these, 0 and 20 share the brand too.
+    assert (0, 20) in listed
+    assert np.mean([i % 4 == j % 4 for i, j in listed]) > 0.9
+
+
+@pytest.mark.parametrize("n_items", [1, 2, 3])
+def test_small_catalogues_fill_the_list_up(n_items: int) -> None:
+    cells = pair_cells(toy_catalogue(n_items, title=["train"] * n_items), 4)
+    assert cells.n_cells == 4 * n_items
+    assert cells.n_listed == n_items * (n_items - 1) // 2
+    shop = Interactions.from_lists([list(range(n_items))], n_items)
+    assert exact_pairs(shop, cells, SETTINGS).sum() == pytest.approx(cells.n_listed**0.5, rel=0.2)
+
+
+def test_a_catalogue_without_texts_lists_nothing() -> None:
+    blank = [""] * N_ITEMS
+    cells = pair_cells(toy_catalogue(title=blank, category_path=blank, brand=blank), 5)
+    assert cells.n_listed == 0
+    assert not exact_pairs(toy_purchases(20), cells, SETTINGS).any()
