@@ -29,6 +29,8 @@ class Batch:
         newest, slow: float64 [n, p, l], weights of the toys before each: the last one; all.
         signals: float64 [n, p, 1 + k, S] of the toy bought, then of the others.
         hidden: bool [n, p, 1 + k], others that are the toy bought.
+        stands_for: float64 [1 + k], log of how many toys each stands for in the softmax over all:
+            1 for the toy bought, n_items / k for the others, which are drawn uniformly.
         shares: float64 [n, p], one over a shopper's number of toys to foretell; 0 is padding.
 
     Privacy: stays at the merchant. Row i depends on shopper i and public numbers alone.
@@ -40,6 +42,7 @@ class Batch:
     slow: torch.Tensor
     signals: torch.Tensor
     hidden: torch.Tensor
+    stands_for: torch.Tensor
     shares: torch.Tensor
 
 
@@ -78,13 +81,15 @@ def make_batch(
     every = np.concatenate([toys, np.tile(others, (n, 1))], axis=1)
     hidden = np.zeros((n, length - 1, 1 + k), dtype=bool)
     hidden[:, :, 1:] = toys[:, 1:, None] == others
+    stands_for = np.full(1 + k, np.log(features.n_items / k))
+    stands_for[0] = 0.0
     wanted = mask[:, 1:].astype(np.float64)
     shares = wanted / np.maximum(1.0, wanted.sum(axis=1, keepdims=True))
     slow = recency[-1] / np.maximum(1e-9, recency[-1].sum(axis=-1, keepdims=True))
     return Batch(
         *map(
             torch.from_numpy,
-            (every, features.dense[every], recency[0], slow, signals, hidden, shares),
+            (every, features.dense[every], recency[0], slow, signals, hidden, stands_for, shares),
         )
     )
 

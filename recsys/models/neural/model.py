@@ -14,7 +14,7 @@ from recsys.errors import ModelError
 from recsys.models.base import Recommender, chunks
 from recsys.models.neural.features import BLOCKS, ToyFeatures, toy_features
 from recsys.models.neural.settings import NeuralSettings
-from recsys.models.neural.weights import DECAYS, RESIDUALS, unflatten
+from recsys.models.neural.weights import CALM, DECAYS, RESIDUALS, unflatten
 
 if TYPE_CHECKING:
     from recsys.data.catalogue import Catalogue
@@ -95,7 +95,7 @@ class TwoTower(Recommender):
         weights = histories.recency_csr(DECAYS[-1])
         totals = np.asarray(weights.sum(axis=1)).reshape(-1, 1)
         slow = (weights @ self._embeddings) / np.maximum(totals, 1e-9)
-        vectors = np.hstack([newest, slow]) @ self._weights["shopper"].T
+        vectors = CALM * np.hstack([newest, slow]) @ self._weights["shopper"].T
         return vectors.astype(np.float32)
 
     def score(self, histories: Interactions) -> npt.NDArray[np.float32]:

@@ -32,7 +32,7 @@ class NeuralSettings:
         history: how many of a shopper's newest purchases are looked at.
         negatives: toys that each step compares the bought one with, drawn uniformly in public;
             all toys where the catalogue is no larger.
-        sharpness: factor of all scores in the softmax.
+        sharpness: factor of all scores in the softmax, to begin with.
         features: dimensions F of the public features that the item tower reads.
         hidden: units of its hidden layer.
         factors: dimensions d of the learned embeddings.
@@ -50,10 +50,10 @@ class NeuralSettings:
     averaged_rounds: int = 2
     sampling_rate: float = 0.1
     clip: float = 1.0
-    learning_rate: float = 0.02
+    learning_rate: float = 0.01
     history: int = 12
     negatives: int = 128
-    sharpness: float = 8.0
+    sharpness: float = 12.0
     features: int = 64
     hidden: int = 32
     factors: int = 16

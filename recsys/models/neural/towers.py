@@ -10,6 +10,7 @@ start, with W3 = 0 and one gain of 1, the score is that of content similarity.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -19,7 +20,7 @@ from torch import nn
 
 from recsys.models.neural.batches import Batch
 from recsys.models.neural.settings import NeuralSettings
-from recsys.models.neural.weights import N_SIGNALS, RESIDUALS, Weights
+from recsys.models.neural.weights import CALM, N_SIGNALS, RESIDUALS, Weights
 
 __all__ = ["TwoTowerNetwork"]
 
@@ -46,6 +47,34 @@ def _gains_of_each_shopper(
     }
 
 
+class Sharpness(nn.Module):
+    """Makes a softmax of the scores sharper or flatter: s 4^tanh(t), t learned.
+
+    Ranking does not depend on it. Without it all gains would have to grow or shrink together to
+    fit the softmax, and Adam, which moves each by as much, would bend their proportions.
+    """
+
+    def __init__(self, middle: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1, dtype=torch.float64))
+        self.middle = middle
+
+    def factor(self) -> torch.Tensor:
+        return self.middle * torch.exp(math.log(4.0) * torch.tanh(self.weight))
+
+    def forward(self, scores: torch.Tensor) -> torch.Tensor:
+        return self.factor() * scores
+
+
+@register_grad_sampler(Sharpness)  # type: ignore[untyped-decorator]
+def _sharpness_of_each_shopper(
+    layer: Sharpness, activations: list[torch.Tensor], backprops: torch.Tensor
+) -> dict[torch.Tensor, torch.Tensor]:
+    slope = layer.factor() * math.log(4.0) * (1 - torch.tanh(layer.weight) ** 2)
+    each = (backprops * activations[0]).flatten(1).sum(dim=1, keepdim=True)
+    return {layer.weight: slope * each}
+
+
 class SmallLinear(nn.Linear):
     """A linear layer whose gradients, shopper by shopper, are smaller than their ghosts.
 
@@ -70,7 +99,7 @@ class TwoTowerNetwork(nn.Module):
 
     def __init__(self, settings: NeuralSettings, weights: Mapping[str, np.ndarray]) -> None:
         super().__init__()
-        self._sharpness = settings.sharpness
+        self.sharpness = Sharpness(settings.sharpness)
         self.gains = Gains(N_SIGNALS)
         self.item_hidden = _linear(settings.features, settings.hidden)
         self.item_out = _linear(settings.hidden, settings.factors)
@@ -86,6 +115,7 @@ class TwoTowerNetwork(nn.Module):
     def by_name(self) -> dict[str, torch.Tensor]:
         """Parameters under the names that `weights` gives them."""
         named = {
+            "sharpness": self.sharpness.weight,
             "gains": self.gains.weight,
             "item_hidden": self.item_hidden.weight,
             "item_out": self.item_out.weight,
@@ -108,10 +138,11 @@ class TwoTowerNetwork(nn.Module):
         length = batch.newest.shape[-1]
         own, others = toys[:, :length], toys[:, length:]
         profiles = torch.cat([batch.newest @ own, batch.slow @ own], dim=-1)
-        shoppers = self.shopper(profiles)
+        shoppers = CALM * self.shopper(profiles)
         bought = (shoppers * own[:, 1:]).sum(-1, keepdim=True)
         learned = torch.cat([bought, shoppers @ others.transpose(1, 2)], dim=-1)
-        scores = self._sharpness * (self.gains(batch.signals) + learned)
+        scores = self.sharpness(self.gains(batch.signals) + learned)
+        scores = scores + batch.stands_for
         scores = scores.masked_fill(batch.hidden, -torch.inf)
         losses = torch.logsumexp(scores, dim=-1) - scores[..., 0]
         each: torch.Tensor = (losses * batch.shares).sum(-1)

@@ -13,6 +13,7 @@ from recsys.models.neural.features import BLOCKS
 from recsys.models.neural.settings import NeuralSettings
 
 __all__ = [
+    "CALM",
     "DECAYS",
     "LARGEST",
     "N_SIGNALS",
@@ -34,12 +35,17 @@ N_SIGNALS = len(BLOCKS) * len(DECAYS) + 1
 
 RESIDUALS = "toy_residuals"
 _CONTENT = BLOCKS.index("text") * len(DECAYS) + DECAYS.index(0.5)
+CALM = 0.1
+"""Factor of the learned part of the score, which has many weights: a step of Adam moves each of
+them alike, and must not move their sum more than a single gain."""
+
 LARGEST = 100.0
 """Largest weight; what is learned stays far below it."""
 
 
 def _shapes(settings: NeuralSettings, n_items: int) -> dict[str, tuple[int, ...]]:
     shapes: dict[str, tuple[int, ...]] = {
+        "sharpness": (1,),
         "gains": (N_SIGNALS,),
         "item_hidden": (settings.hidden, settings.features),
         "item_out": (settings.factors, settings.hidden),

@@ -57,13 +57,16 @@ def test_before_training_it_is_content_similarity() -> None:
 
 
 def test_what_is_served_is_what_was_trained() -> None:
-    """The scores that the loss sees are the served ones times the sharpness."""
+    """The scores that the loss sees are the served ones times what was learned as sharpness."""
     shoppers = toy_purchases(25, seed=5, longest=SETTINGS.history)
     catalogue = toy_catalogue(price=[float(i % 7) for i in range(N_ITEMS)])
     model = TwoTower(some_weights(), POPULARITY, SETTINGS).fit(shoppers, catalogue)
     histories = [shoppers.history(row) for row in range(25) if len(shoppers.history(row)) > 1]
     before = Interactions.from_lists([history[:-1] for history in histories], N_ITEMS)
-    scores = torch.from_numpy(SETTINGS.sharpness * model.score(before).astype(np.float64))
+    network = TwoTowerNetwork(SETTINGS, unflatten(some_weights(), SETTINGS, N_ITEMS))
+    factor = float(network.sharpness.factor().detach())
+    assert SETTINGS.sharpness / 4 < factor < SETTINGS.sharpness * 4
+    scores = torch.from_numpy(factor * model.score(before).astype(np.float64))
     bought = torch.tensor([int(history[-1]) for history in histories])
     expected = torch.logsumexp(scores, dim=1) - scores[torch.arange(len(bought)), bought]
     batch = make_batch(
@@ -76,7 +79,6 @@ def test_what_is_served_is_what_was_trained() -> None:
     only_last = torch.zeros_like(batch.shares)
     for row, history in enumerate(histories):
         only_last[row, len(history) - 2] = 1.0
-    network = TwoTowerNetwork(SETTINGS, unflatten(some_weights(), SETTINGS, N_ITEMS))
     object.__setattr__(batch, "shares", only_last)
     np.testing.assert_allclose(network(batch).detach(), expected, rtol=1e-3, atol=1e-3)
 

@@ -95,7 +95,7 @@ def test_purchases_of_another_catalogue_are_refused() -> None:
         trained(Interactions.from_lists([[0, 1]], N_ITEMS + 1))
 
 
-@pytest.mark.parametrize("epsilon", [0.2, 1.0, 8.0])
+@pytest.mark.parametrize("epsilon", [0.5, 8.0])
 def test_a_plan_spends_its_budget_and_no_more(epsilon: float) -> None:
     settings = replace(SMALL, rounds=3, steps=10, sampling_rate=0.1)
     plan = make_plan(settings, Budget(epsilon, 1e-5))
@@ -108,7 +108,6 @@ def test_a_plan_spends_its_budget_and_no_more(epsilon: float) -> None:
 
 def test_counts_are_noised_as_booked() -> None:
     shop = toy_purchases(300, longest=4)
-    plan = make_plan(SMALL, Budget(1.0, 1e-5))
     settings = replace(SMALL, count_bound=100)
     plan = make_plan(settings, Budget(1.0, 1e-5))
     residuals = [
