@@ -44,7 +44,8 @@ class SimulatedPrivateALS:
         """Counts, then rounds, merged by the recipe; a secure sum acts as one merchant.
 
         One merchant that holds all purchases and noises once is what a secure sum of the counts
-        and of each round's statistics gives.
+        and of each round's statistics gives. Without privacy the noise goes, and with it the bound
+        on how many toys a shopper counts for; shoppers' vectors stay clipped.
         """
         recipe = PrivateALSRecipe()
         settings = recipe.complete({})
@@ -93,7 +94,8 @@ def _update(
         return Update(arrays, 1.0, events, merchant)
     embeddings, counts = state["item_embeddings"], state["item_counts"]
     if plan is None:
-        solved = solve_items(statistics(purchases, embeddings, counts, settings), settings)
+        exact = statistics(purchases, embeddings, counts, settings)
+        solved = solve_items(exact, settings, counts)
     else:
         number = int(phase.removeprefix("als-"))
         solved, _ = als_round(

@@ -14,7 +14,7 @@ from benchmarks.merchants import Merchant, figures_of, merchants_of
 from benchmarks.partition import partitioned
 from benchmarks.private_als import SimulatedPrivateALS
 from benchmarks.rows import RowFile
-from benchmarks.simulated import Components, Setting, joined, recipe_names, simulated_noise
+from benchmarks.simulated import Components, Noise, Setting, joined, recipe_names, simulated_noise
 from datasites.merchant.fit import own_components
 from recsys.data import Catalogue, Interactions, Marketplace, synthesize
 from recsys.evaluation import evaluate
@@ -141,6 +141,26 @@ def test_private_als_learns_without_privacy_and_is_noised_with_it(market: Market
     np.testing.assert_array_equal(first, again)
     other = shared(Setting(1.0, noise="secure_sum", seed=1)).score(histories)
     assert not np.array_equal(first, other)
+
+
+@pytest.mark.parametrize("noise", ["own", "secure_sum"])
+def test_without_privacy_private_als_is_its_own_limit_of_vanishing_noise(
+    market: Marketplace, noise: Noise
+) -> None:
+    # Of five toys at most, so that the bound on a shopper's counts, which goes with the noise,
+    # changes nothing.
+    train = {name: shop.split.train.last(5) for name, shop in market.shops.items()}
+    histories = next(iter(train.values()))
+
+    def scores(epsilon: float | None) -> np.ndarray:
+        setting = Setting(epsilon, noise=noise)
+        shared = SimulatedPrivateALS("fedavg").train(train, market.catalogue, setting)("")["shared"]
+        return shared.fit(histories, market.catalogue).score(histories)
+
+    exact = scores(None)
+    distances = [np.linalg.norm(scores(epsilon) - exact) for epsilon in (1e2, 1e4, 1e6)]
+    assert distances == sorted(distances, reverse=True)
+    assert distances[-1] < 0.02 * np.linalg.norm(exact)
 
 
 def test_simulated_noise_depends_on_every_part_of_the_setting() -> None:
