@@ -123,7 +123,9 @@ def own_releases(home: MerchantHome, study: str) -> dict[str, dict[str, np.ndarr
 
     Privacy: released already; nothing is booked again.
     """
-    found = {}
+    found: dict[str, dict[str, np.ndarray]] = {}
+    if not home.ledger_path.exists():
+        return found  # nothing leaves without a ledger
     with Ledger.open(home.ledger_path) as ledger:
         entries = ledger.entries()
     committed = {entry.body["job"] for entry in entries if entry.kind == "committed"}

@@ -59,6 +59,7 @@ def build_report(story: Story, report: Report) -> None:
         "low": gain.low,
         "high": gain.high,
         "n": float(alone.size),
+        "taken_up_by": float(sum(_takes_up(story.merchants[name], study) for name in names)),
     }
     report.privacy = {name: _privacy(home) for name, home in story.merchants.items()}
     report.settings = {
@@ -103,6 +104,15 @@ def _quality(home: MerchantHome, study: str) -> dict[str, Evaluation]:
         lists = metrics.pop("lists")
         found[model] = Evaluation(metrics, np.arange(len(lists)), lists, KS, n_items)
     return found
+
+
+def _takes_up(home: MerchantHome, study: str) -> bool:
+    """Whether a merchant's blend gives any weight to what was shared."""
+    facts = json.loads((home.private / "quality" / f"{study}.json").read_text())
+    weights = facts["weights"]
+    return any(
+        weight > 0 for name, weight in weights["federated"].items() if name not in weights["alone"]
+    )
 
 
 def _n_items(home: MerchantHome) -> int:

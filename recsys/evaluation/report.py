@@ -73,7 +73,8 @@ class Report:
         privacy: merchant to epsilon, delta, number of events.
         cost: phase to seconds and peak_mb (largest resident size so far of this process or of one
             that it waited for, MB).
-        gain: what joining adds to ndcg@10, paired over shoppers: mean, low, high, n.
+        gain: what joining adds to ndcg@10, paired over shoppers: mean, low, high, n;
+            `taken_up_by`, how many merchants' blends give weight to what was shared.
     """
 
     settings: dict[str, Any] = field(default_factory=dict)

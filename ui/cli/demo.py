@@ -215,6 +215,21 @@ def _show(result: Report, marketplace: Marketplace) -> None:
         f"{joining['high']:+.4f}, paired over {int(joining['n']):,} shoppers)",
         highlight=False,
     )
+    console.print(_who_took_it_up(result), highlight=False)
+
+
+def _who_took_it_up(result: Report) -> str:
+    merchants = result.results["alone"].merchants
+    if taken_up := int(result.gain["taken_up_by"]):
+        return (
+            f"{taken_up} of {len(merchants)} merchants blend in what was shared: "
+            "where it helps on their own validation purchases"
+        )
+    return (
+        "nothing was learned that helps any merchant's own validation purchases at this epsilon: "
+        "all serve what they know by themselves, which releases nothing. More shoppers, a larger "
+        "--epsilon or another --recipe may change that (`toyfed recipes`)"
+    )
 
 
 def _figure(value: float) -> str:
@@ -226,7 +241,7 @@ MODELS = {
     "content": "public catalogue and the shopper's own history",
     "local": "one merchant's own matrix factorization",
     "alone": "one merchant's best blend, nothing shared",
-    "shared": "the shared embeddings by themselves",
+    "shared": "what was shared, by itself",
     "federated": "the blend with everything shared",
     "pooled": "all data in one place, no privacy",
 }

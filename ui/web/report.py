@@ -20,7 +20,7 @@ MODEL_TITLES = {
     "own_popularity": "Best sellers of each shop",
     "local": "Each shop's own model",
     "alone": "Alone: best without sharing",
-    "shared": "Shared embeddings only",
+    "shared": "Only what was shared",
     "federated": "Together: the blend",
     "pooled": "All data in one place",
 }

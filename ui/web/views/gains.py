@@ -68,7 +68,20 @@ def show_gains(home: MerchantHome) -> None:
         "HR@10: how often the toy bought next is among the ten recommended. NDCG@10: the same, and "
         "more the higher it stands."
     )
-    _weights(quality.get("weights", {}))
+    weights = quality.get("weights", {})
+    if weights and not takes_up(weights):
+        st.info(
+            "**This shop's recommendations leave out what was shared.** Under the study's budget "
+            "it did not help on this shop's own shoppers, so the shop serves what it knows by "
+            "itself. More shoppers, or a larger epsilon, make the shared part clearer."
+        )
+    _weights(weights)
+
+
+def takes_up(weights: dict[str, dict[str, float]]) -> bool:
+    """Whether a blend gives any weight to what is not in the shop's blend alone."""
+    together, alone = weights.get("federated", {}), weights.get("alone", {})
+    return any(weight > 0 for name, weight in together.items() if name not in alone)
 
 
 def _weights(weights: dict[str, dict[str, float]]) -> None:
