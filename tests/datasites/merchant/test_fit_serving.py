@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
+from safetensors.numpy import save
 
 from datasites.errors import SettingsError
-from datasites.merchant import MerchantHome, fit
+from datasites.merchant import Ledger, MerchantHome, fit
 from datasites.merchant.serving import open_shop
 from datasites.recipes import recipe_named
 from recsys.artifact import SharedModel, save_model
 from recsys.data import Marketplace, Shop
 from recsys.errors import ArtifactError
+from recsys.privacy import Budget, GaussianEvent
 
 pytestmark = pytest.mark.slow
 
@@ -80,3 +84,37 @@ def test_fit_measures_and_serves(home: MerchantHome, market: Marketplace, shop: 
     fit.run_in_own_process(home, "toys")
     assert len(list(home.serving.glob("*.npz"))) == 1
     assert len(open_shop(home).recommend(history, 5)) == 5
+
+
+def test_a_merchant_knows_its_own_part_of_a_sum(home: MerchantHome) -> None:
+    assert fit.own_releases(home, "toys") == {}
+    code, params = "c" * 64, "d" * 64
+    events = [GaussianEvent("pairs", 1.0, 9.0), GaussianEvent("counts", 1.0, 9.0)]
+    ledger = Ledger.create(home.ledger_path, Budget(1.0, 1e-5))
+    ledger.request("request", "toys", "ds@lab", code, params, {})
+    ledger.approve(
+        "request",
+        study="toys",
+        sender="ds@lab",
+        code_sha256=code,
+        params_sha256=params,
+        events=events,
+        rounds=2,
+        expires=datetime.now(UTC) + timedelta(days=1),
+        by="merchant",
+    )
+    released = save({"pair_sums": np.arange(3, dtype=np.float32)})
+    sha256 = hashlib.sha256(released).hexdigest()
+    facts = {"arrays": {"pair_sums": [3]}, "sha256": sha256, "bytes": len(released)}
+    for event in events:
+        job = f"toys-{event.what}"
+        ledger.reserve("toys", job, event.what, [event], code_sha256=code, params_sha256=params)
+        (home.runs / job).mkdir(parents=True)
+        (home.runs / job / "release.safetensors").write_bytes(released)
+        (home.runs / job / "release.json").write_text(json.dumps(facts))
+    ledger.commit("toys-pairs", facts)
+    ledger.fail("toys-counts", "broke off")
+    found = fit.own_releases(home, "toys")
+    assert set(found) == {"pairs"}
+    np.testing.assert_array_equal(found["pairs"]["pair_sums"], [0, 1, 2])
+    assert fit.own_releases(home, "another") == {}
