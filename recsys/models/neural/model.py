@@ -14,7 +14,13 @@ from recsys.errors import ModelError
 from recsys.models.base import Recommender, chunks
 from recsys.models.neural.features import BLOCKS, ToyFeatures, toy_features
 from recsys.models.neural.settings import NeuralSettings
-from recsys.models.neural.weights import CALM, DECAYS, RESIDUALS, unflatten
+from recsys.models.neural.weights import (
+    CALM,
+    DECAYS,
+    RESIDUALS,
+    checked_popularity,
+    unflatten,
+)
 
 if TYPE_CHECKING:
     from recsys.data.catalogue import Catalogue
@@ -50,14 +56,9 @@ class TwoTower(Recommender):
         popularity: npt.NDArray[np.floating],
         settings: NeuralSettings,
     ) -> None:
-        if popularity.ndim != 1 or not np.isfinite(popularity).all():
-            raise ModelError(
-                f"Expected one finite popularity for each toy, found shape {popularity.shape} or "
-                "others; use the arrays that the study published."
-            )
+        self._popularity = checked_popularity(popularity, popularity.size)
         self._weights = unflatten(network, settings, len(popularity))
         self._network = network
-        self._popularity = np.asarray(popularity, dtype=np.float64)
         self._settings = settings
         self._features: ToyFeatures | None = None
         self._by_item: list[sp.csr_matrix] = []

@@ -23,7 +23,7 @@ from recsys.models.neural.batches import make_batch, pieces_of
 from recsys.models.neural.features import ToyFeatures
 from recsys.models.neural.settings import NeuralSettings
 from recsys.models.neural.towers import TwoTowerNetwork
-from recsys.models.neural.weights import Weights
+from recsys.models.neural.weights import Weights, checked_popularity
 from recsys.privacy import SecureNoise
 
 __all__ = ["SecureNoiseOptimizer", "train_locally"]
@@ -112,7 +112,8 @@ def train_locally(
         private: False leaves out the noise, for simulations on public data only.
 
     Raises:
-        ModelError: purchases over another catalogue than the features.
+        ModelError: purchases over another catalogue than the features, or a popularity that is
+            not finite. Neither depends on what was bought.
 
     Privacy: shopper-level, add or remove one: a Poisson-subsampled Gaussian of `noise_multiplier`
     at the rate q, `steps` times; the gradient of one shopper has a norm of at most C.
@@ -120,10 +121,11 @@ def train_locally(
     Source: Abadi et al., Deep learning with differential privacy, CCS 2016; Bu, Mao, Xu, Scalable
     and efficient training of large convolutional networks with DP (ghost clipping), NeurIPS 2022.
     """
-    if interactions.n_items != features.n_items or len(popularity) != features.n_items:
+    if interactions.n_items != features.n_items:
         raise ModelError(
             f"Expected purchases over {features.n_items} toys, found {interactions.n_items}."
         )
+    popularity = checked_popularity(popularity, features.n_items)
     public = np.random.default_rng([settings.seed, round_number])
     with _bounded_threads():
         network = TwoTowerNetwork(settings, weights)

@@ -18,6 +18,7 @@ __all__ = [
     "LARGEST",
     "N_SIGNALS",
     "RESIDUALS",
+    "checked_popularity",
     "flatten",
     "initial_weights",
     "n_weights",
@@ -99,3 +100,20 @@ def unflatten(network: npt.NDArray[np.floating], settings: NeuralSettings, n_ite
         weights[name] = bounded[start : start + size].reshape(shape)
         start += size
     return weights
+
+
+def checked_popularity(popularity: npt.NDArray[np.floating], n_items: int) -> Float:
+    """What is known of the toys' popularity within +-100, float64 [n_items].
+
+    It comes from whoever runs the study. One toy's number that is none would make the gradient of
+    every shopper who bought that toy none, and so a run end in an error because of one shopper.
+
+    Raises:
+        ModelError: another shape, or a number that is not finite.
+    """
+    if popularity.shape != (n_items,) or not np.isfinite(popularity).all():
+        raise ModelError(
+            f"Expected one finite popularity for each of {n_items} toys, found shape "
+            f"{popularity.shape} or others; use the arrays that the study published."
+        )
+    return np.clip(np.asarray(popularity, dtype=np.float64), -LARGEST, LARGEST)

@@ -186,3 +186,34 @@ def test_without_noise_it_learns_what_the_catalogue_does_not_tell() -> None:
         for weights in (start, end)
     )
     assert after > 1.2 * before
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_state_cannot_make_a_run_fail_for_the_buyers_of_one_toy(value: float) -> None:
+    popularity = FLAT.copy()
+    popularity[7] = value
+    for shop in ([[1, 2], [3, 4]], [[1, 2], [3, 7]]):
+        with pytest.raises(ModelError, match="popularity"):
+            train_locally(
+                Interactions.from_lists(shop, N_ITEMS),
+                FEATURES,
+                popularity,
+                initial_weights(SMALL, N_ITEMS),
+                SMALL,
+                2.0,
+                fixed_noise(),
+                round_number=1,
+            )
+
+
+def test_a_huge_popularity_is_bounded() -> None:
+    shop = toy_purchases(30)
+    weights = initial_weights(SMALL, N_ITEMS)
+    weights["gains"][:] = 100.0
+    for popularity in (FLAT + 1e308, np.where(np.arange(N_ITEMS) == 7, -1e308, 1e308)):
+        found = train_locally(
+            shop, FEATURES, popularity, weights, SMALL, 2.0, fixed_noise(), round_number=1
+        )
+        assert np.isfinite(flatten(found)).all()
+        model = TwoTower(flatten(weights), popularity, SMALL).fit(shop, toy_catalogue())
+        assert np.isfinite(model.score(shop)).all()
