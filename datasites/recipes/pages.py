@@ -61,9 +61,10 @@ _WORDS = {
         "starts as content similarity and learns from there.",
         "Noised counts of buyers; in each round the weights of the network, trained by DP-SGD: in "
         "every step a random sample of shoppers, each one's gradient clipped, noise added.",
-        "A catalogue with good titles, categories, prices or ages, and few buyers a toy; new toys "
-        "are recommended from the first day. It does not learn which two particular toys go "
-        "together, and it takes minutes where private-als takes seconds.",
+        "Habits that the catalogue does not tell, and few buyers a toy: what it learns is shared "
+        "by all toys, survives much noise, and serves new toys from the first day. It does not "
+        "learn which two particular toys go together, and takes minutes where private-als takes "
+        "seconds.",
     ),
 }
 
