@@ -23,13 +23,14 @@ from recsys.models.neural.batches import make_batch, pieces_of
 from recsys.models.neural.features import ToyFeatures
 from recsys.models.neural.settings import NeuralSettings
 from recsys.models.neural.towers import TwoTowerNetwork
-from recsys.models.neural.weights import Weights, checked_popularity
+from recsys.models.neural.weights import N_SIGNALS, Weights, checked_popularity
 from recsys.privacy import SecureNoise
 
 __all__ = ["SecureNoiseOptimizer", "train_locally"]
 
 Float = npt.NDArray[np.float64]
 _SHOPPERS_AT_ONCE = 128
+_NUMBERS_AT_ONCE = 1 << 25  # 256 MB
 _THREADS = 1
 
 
@@ -166,7 +167,7 @@ def sum_clipped_gradients(
     # One shopper's loss is 0 for a single purchase, whose gradient need not be computed.
     useful = sampled[interactions.lengths[sampled] >= 2]
     lengths = np.minimum(interactions.lengths[useful], max(2, settings.history))
-    pieces = pieces_of(lengths, _SHOPPERS_AT_ONCE)
+    pieces = pieces_of(lengths, shoppers_at_once(settings))
     for piece in pieces:
         longest = int(lengths[piece].max())
         histories = interactions.rows(useful[piece])
@@ -182,6 +183,21 @@ def sum_clipped_gradients(
     if not pieces:
         for parameter in optimizer.params:
             parameter.grad = torch.zeros_like(parameter)
+
+
+def shoppers_at_once(settings: NeuralSettings) -> int:
+    """How many shoppers are laid out together, if all had the longest history that counts.
+
+    The settings alone decide it: otherwise one shopper with a long history could take a run over
+    the memory that it may use, and whether it failed would tell that there is one.
+    """
+    toys = settings.history + settings.negatives
+    of_toys = toys * (settings.features + 2 * settings.hidden + 2 * settings.factors)
+    of_scores = settings.history * (1 + settings.negatives) * (2 * N_SIGNALS + 4)
+    of_gradients = settings.hidden * (settings.features + settings.factors)
+    of_gradients += 2 * settings.factors**2
+    one = of_toys + of_scores + of_gradients
+    return min(_SHOPPERS_AT_ONCE, max(1, _NUMBERS_AT_ONCE // one))
 
 
 def _negatives(n_items: int, wanted: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:

@@ -11,7 +11,11 @@ from recsys.data import Interactions
 from recsys.models.neural import NeuralSettings, initial_weights, toy_features
 from recsys.models.neural.batches import make_batch
 from recsys.models.neural.towers import TwoTowerNetwork
-from recsys.models.neural.training import SecureNoiseOptimizer, sum_clipped_gradients
+from recsys.models.neural.training import (
+    SecureNoiseOptimizer,
+    shoppers_at_once,
+    sum_clipped_gradients,
+)
 from recsys.models.neural.weights import Weights
 from tests.contracts.recommenders import N_ITEMS, toy_catalogue, toy_purchases
 
@@ -110,3 +114,9 @@ def test_huge_weights_make_no_gradient_that_is_not_finite() -> None:
     batch = make_batch(SHOP, OTHERS, FEATURES, POPULARITY, settings.history)
     network(batch).sum().backward()
     assert all(torch.isfinite(p.grad).all() for p in network.by_name().values())
+
+
+def test_pieces_are_small_where_settings_are_large() -> None:
+    largest = {"history": 64, "negatives": 1024, "features": 256, "hidden": 256, "factors": 128}
+    assert 1 <= shoppers_at_once(NeuralSettings(**largest)) <= 16  # type: ignore[arg-type]
+    assert shoppers_at_once(NeuralSettings()) == 128
