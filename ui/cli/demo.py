@@ -52,7 +52,9 @@ def demo(
         float, typer.Option(min=0.01, help="Privacy of each shopper, everything counted.")
     ] = 1.0,
     delta: Annotated[float, typer.Option(help="Probability with which that may fail.")] = 1e-5,
-    recipe: Annotated[str, typer.Option(help="Which recipe to run, see `toyfed recipes`.")] = "private-als",
+    recipe: Annotated[
+        str, typer.Option(help="Which to run, see `toyfed recipes`.")
+    ] = "private-als",
     merge: MergeOption = DEFAULT_MERGE,
     seed: Annotated[
         int, typer.Option(help="Makes everything but the released noise repeatable.")

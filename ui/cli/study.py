@@ -78,7 +78,9 @@ def pair(
 def new(
     name: Annotated[str, typer.Argument(help="A new name, such as toys-2026.")],
     merchants: Annotated[list[str], typer.Option("--merchant", "-m", help="Repeatable.")],
-    recipe: Annotated[str, typer.Option(help="Which recipe to run.")] = "private-als",
+    recipe: Annotated[
+        str, typer.Option(help="Which to run, see `toyfed recipes`.")
+    ] = "private-als",
     epsilon: Annotated[
         float, typer.Option(help="Privacy of each shopper, everything counted.")
     ] = 1.0,
