@@ -66,7 +66,8 @@ class SimulatedCoPurchase:
 
         def components(merchant: str) -> dict[str, Recommender]:
             others = SharedPairs(cells, total, chosen).without(parts[merchant])
-            return {"shared": others, "shared_popularity": Popularity(np.maximum(total.counts, 0))}
+            popularity = Popularity(np.maximum(others.sums.counts, 0))
+            return {"shared": others, "shared_popularity": popularity}
 
         return components
 

@@ -7,8 +7,9 @@ Trusted code of this installation, run when a model arrives:
     serving  components that saw everything
 
 `alone` blends what this merchant knows by itself. `federated` starts from those very weights and
-takes up a shared component only where its gain on `valid` exceeds its standard error, so joining
-does not make a shop worse beyond the noise of its own validation split.
+takes up a shared component only where its gain on `valid` exceeds its standard error, or, for one
+whose scores say by themselves how sure they are, where it gains at all. So joining does not make a
+shop worse beyond the noise of its own validation split.
 """
 
 from __future__ import annotations
@@ -115,6 +116,8 @@ def shared_components(home: MerchantHome, study: str) -> dict[str, Recommender]:
     model = load_model(home.models / study)
     recipe = recipe_named(model.recipe)
     components = recipe.model(dict(model.arrays), model.settings["model"])
+    if not recipe.takes_out_own:
+        return components
     return recipe.of_others(components, own_releases(home, study))
 
 

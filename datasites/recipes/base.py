@@ -31,6 +31,7 @@ class Recipe(ABC):
     code: ClassVar[Path]
     model_arrays: ClassVar[tuple[str, ...]]  # the arrays of the state that make up the model
     learns_from: ClassVar[str] = "`train` split: all but the last two purchases of a shopper"
+    takes_out_own: ClassVar[bool] = False  # whether `of_others` needs what a merchant released
     optional_phases: ClassVar[tuple[str, ...]] = ()  # the model is complete without their updates
 
     @abstractmethod

@@ -27,7 +27,7 @@ from recsys.privacy import GaussianEvent
 
 if TYPE_CHECKING:
     from recsys.data import Catalogue
-    from recsys.models import Recommender
+    from recsys.models import Popularity, Recommender
     from recsys.privacy import Budget
 
 __all__ = ["CoPurchaseRecipe"]
@@ -46,6 +46,7 @@ class CoPurchaseRecipe(Recipe):
     learns_from: ClassVar[str] = (
         "`train` and `valid` splits: all but the last purchase of a shopper"
     )
+    takes_out_own: ClassVar[bool] = True
     model_arrays: ClassVar[tuple[str, ...]] = (
         "pair_toys",
         "pair_similarity",
@@ -132,9 +133,12 @@ class CoPurchaseRecipe(Recipe):
     def model(
         self, arrays: dict[str, np.ndarray], settings: dict[str, Any]
     ) -> dict[str, Recommender]:
-        from recsys.models import Popularity
-
         counts = arrays["item_counts"]
+        if arrays["shopper_count"].shape != (1,) or arrays[_VARIANCES].shape != (2,):
+            raise ModelError(
+                "Expected one number of shoppers and two variances of noise, found others; use "
+                "the arrays that the study published."
+            )
         cells = PairCells(arrays["pair_toys"], arrays["pair_similarity"], counts.size)
         pair_variance, count_variance = map(float, np.maximum(arrays[_VARIANCES], 0.0))
         sums = PairSums(
@@ -147,7 +151,7 @@ class CoPurchaseRecipe(Recipe):
         merged = {phase: arrays[_MERGED.format(phase=phase)] for phase in (COUNTS, PAIRS)}
         return {
             "shared": _Merged(cells, sums, CoPurchaseSettings.from_dict(settings), merged),
-            "shared_popularity": Popularity(np.maximum(counts, 0.0)),
+            "shared_popularity": _popularity(counts),
         }
 
     def of_others(
@@ -156,7 +160,8 @@ class CoPurchaseRecipe(Recipe):
         shared = components["shared"]
         if not isinstance(shared, _Merged):
             raise ModelError("Expected the components that this recipe's `model` returned.")
-        return {**components, "shared": shared.of_others(own)}
+        left = shared.of_others(own)
+        return {"shared": left, "shared_popularity": _popularity(left.sums.counts)}
 
 
 class _Merged(SharedPairs):
@@ -193,6 +198,12 @@ class _Merged(SharedPairs):
     def _share(self, phase: str, variance: float) -> float:
         """One merchant's part of the noise: every merchant of a study adds as much."""
         return variance / max(1, self._merged[phase].size)
+
+
+def _popularity(counts: np.ndarray) -> Popularity:
+    from recsys.models import Popularity
+
+    return Popularity(np.clip(counts, 0.0, _MOST))
 
 
 def _bounded(values: np.ndarray) -> np.ndarray:

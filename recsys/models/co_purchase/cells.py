@@ -10,11 +10,12 @@ import scipy.sparse as sp
 
 from recsys.data.catalogue import Catalogue
 from recsys.errors import ModelError
+from recsys.models.base import chunks
 from recsys.models.content import catalogue_features
 
 __all__ = ["PairCells", "pair_cells"]
 
-_BLOCK = 512
+_CELLS = 1 << 23  # cosines held at once: 32 MB, whatever the catalogue
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,8 +29,9 @@ class PairCells:
         n_items: toys in the catalogue.
 
     Raises:
-        ModelError: another shape, a toy outside the catalogue, or a pair listed twice (whose
-            count would change by more than one shopper is allowed to change it).
+        ModelError: another shape, a similarity outside [0, 1], a toy outside the catalogue, or a
+            pair listed twice (whose count would change by more than one shopper is allowed to
+            change it).
 
     Privacy: public; made of the catalogue alone.
     """
@@ -43,8 +45,9 @@ class PairCells:
             raise ModelError(
                 f"Expected pairs as int32 [n, 2], found {self.toys.dtype} {self.toys.shape}."
             )
-        if self.similarity.shape != self.toys.shape[:1] or not np.isfinite(self.similarity).all():
-            raise ModelError("Expected one finite similarity for each pair, found others.")
+        inside = (self.similarity >= 0) & (self.similarity <= 1)
+        if self.similarity.shape != self.toys.shape[:1] or not inside.all():
+            raise ModelError("Expected one similarity from 0 to 1 for each pair, found others.")
         listed = self.toys[: self.n_listed].astype(np.int64)
         first, second = listed[:, 0], listed[:, 1]
         inside = (first >= 0) & (second < self.n_items) & (first < second)
@@ -83,19 +86,13 @@ def pair_cells(catalogue: Catalogue, pairs_per_toy: int) -> PairCells:
     nearest = min(2 * pairs_per_toy, max(0, n_items - 1))
     keys, places, cosines = [], [], []
     by_term = features.T.tocsr()
-    for start in range(0, n_items if features.nnz else 0, _BLOCK):
-        block = (features[start : start + _BLOCK] @ by_term).toarray()
-        rows = np.arange(len(block))
-        block[rows, start + rows] = -1.0
-        # Rounded, so that ties between twins break the same way whatever the machine; then the
-        # lower index wins, because the sort is stable.
-        order = np.argsort(-np.round(block, 5), axis=1, kind="stable")[:, :nearest]
-        values = np.take_along_axis(block, order, axis=1)
-        row, place = np.nonzero(values > 1e-6)
-        first, second = start + row, order[row, place]
-        keys.append(np.minimum(first, second) * n_items + np.maximum(first, second))
+    for rows in chunks(n_items if features.nnz and nearest else 0, n_items, _CELLS):
+        block = (features[rows] @ by_term).toarray()
+        block[np.arange(rows.size), rows] = -1.0
+        row, other, place = _best(block, nearest)
+        keys.append(np.minimum(rows[row], other) * n_items + np.maximum(rows[row], other))
         places.append(place)
-        cosines.append(values[row, place])
+        cosines.append(block[row, other])
     if keys:
         key, place, cosine = map(np.concatenate, (keys, places, cosines))
         by_place = np.lexsort((key, place))
@@ -109,6 +106,22 @@ def pair_cells(catalogue: Catalogue, pairs_per_toy: int) -> PairCells:
     toys[: key.size, 0], toys[: key.size, 1] = np.divmod(key, n_items)
     similarity[: key.size] = np.clip(cosine, 0.0, 1.0)
     return PairCells(toys, similarity, n_items)
+
+
+def _best(
+    block: npt.NDArray[np.float32], nearest: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Row, column and place of each row's largest values above 0, at most `nearest` of a row."""
+    # Rounded, so that ties between twins break the same way whatever the machine: the lower
+    # column wins.
+    rounded = np.round(block, 5)
+    last = np.partition(rounded, -nearest, axis=1)[:, -nearest, None]
+    row, column = np.nonzero((rounded >= last) & (block > 1e-6))
+    order = np.lexsort((column, -rounded[row, column], row))
+    row, column = row[order], column[order]
+    place = np.arange(row.size) - np.searchsorted(row, row)
+    kept = place < nearest
+    return row[kept], column[kept], place[kept]
 
 
 def symmetric(cells: PairCells, values: npt.NDArray[np.float64]) -> sp.csr_matrix:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
@@ -95,14 +95,11 @@ class SharedPairs(Recommender):
                 f"Expected {cells.n_cells} sums of pairs and {cells.n_items} counts, found "
                 f"{sums.pairs.shape} and {sums.counts.shape}."
             )
-        if not all(np.isfinite(values).all() for values in (sums.pairs, sums.counts)):
-            raise ModelError("Expected finite sums of pairs and counts, found others.")
+        rest = np.array([sums.shoppers, sums.pair_variance, sums.count_variance])
+        if not all(np.isfinite(values).all() for values in (sums.pairs, sums.counts, rest)):
+            raise ModelError("Expected finite sums and variances, found others.")
         self.cells = cells
-        self.sums = replace(
-            sums,
-            pairs=np.clip(sums.pairs, -_MOST, _MOST),
-            counts=np.clip(sums.counts, -_MOST, _MOST),
-        )
+        self.sums = _bounded(sums)
         self.settings_of_sums = settings or CoPurchaseSettings()
         self.decay = decay
         self.shrinkage = shrinkage
@@ -193,3 +190,14 @@ class SharedPairs(Recommender):
         self._similarity = similarity
         self._n_items = similarity.shape[0]
         return self
+
+
+def _bounded(sums: PairSums) -> PairSums:
+    """Sums that nothing computed from them can overflow; they may come from anybody."""
+    return PairSums(
+        np.clip(sums.pairs, -_MOST, _MOST),
+        np.clip(sums.counts, -_MOST, _MOST),
+        float(np.clip(sums.shoppers, -_MOST, _MOST)),
+        float(np.clip(sums.pair_variance, 0.0, _MOST)),
+        float(np.clip(sums.count_variance, 0.0, _MOST)),
+    )

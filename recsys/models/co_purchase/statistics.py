@@ -16,8 +16,10 @@ __all__ = ["counts_release", "exact_counts", "exact_pairs", "pairs_release"]
 
 Floats = npt.NDArray[np.float64]
 
-_SHOPPERS = 50_000  # at once, so that memory does not grow with the shop
+_PURCHASES = 500_000  # about as many at once, so that memory does not grow with the shop
+_LONGEST = 1000  # newest purchases of a shopper that are looked at, for the same reason
 _HAIR = 1.0 - 1e-12  # keeps a clipped norm below the bound when it is rounded
+_STEP = 2.0**-32  # sums of multiples are exact up to 2 million, in whatever order they are added
 
 
 def exact_counts(interactions: Interactions, count_bound: int, keys: Floats) -> Floats:
@@ -43,8 +45,11 @@ def exact_pairs(
 
         x_u[i, j] = sum over purchases of i and j that lie g <= window apart of gap_decay^(g-1)
 
+    Clipped weights are rounded down to multiples of 2^-32: their sums are exact, so that a
+    shopper changes no rounding error of the others' part.
+
     Args:
-        interactions: one merchant's, in order of time.
+        interactions: one merchant's, in order of time; of a shopper the newest 1000 count.
         cells: the public list; pairs that are not on it count nothing.
         settings: window and gap_decay.
         clip: False leaves each shopper's vector as long as it is, for the merchant's own use.
@@ -62,13 +67,15 @@ def exact_pairs(
             f"Expected pairs over {interactions.n_items} toys, found a list over "
             f"{cells.n_items}. Use one catalogue."
         )
+    newest = interactions.last(_LONGEST)
     sums = np.zeros(cells.n_cells)
-    for start in range(0, interactions.n_shoppers, _SHOPPERS):
-        rows = np.arange(start, min(start + _SHOPPERS, interactions.n_shoppers))
-        shopper, cell, weight = _listed_pairs(interactions.rows(rows), cells, settings)
+    blocks = newest.indptr[:-1] // _PURCHASES
+    for rows in np.split(np.arange(newest.n_shoppers), np.flatnonzero(np.diff(blocks)) + 1):
+        shopper, cell, weight = _listed_pairs(newest.rows(rows), cells, settings)
         if clip:
             norms = np.sqrt(np.bincount(shopper, weight**2, minlength=rows.size))
             weight = weight * (_HAIR / np.maximum(norms, 1.0))[shopper]
+            weight = np.floor(weight / _STEP) * _STEP
         sums += np.bincount(cell, weight, minlength=cells.n_cells)
     return sums
 

@@ -12,7 +12,8 @@ from safetensors.numpy import load_file, save_file
 from datasites.errors import SettingsError
 from datasites.merchant import gate, sandbox
 from datasites.merchant.scan import Severity, scan_code
-from datasites.recipes import recipe_named
+from datasites.recipes import Recipe, recipe_named, recipe_names
+from recsys.errors import ModelError
 from recsys.federation import Update
 from recsys.models.co_purchase import SharedPairs
 from recsys.privacy import Budget, spent
@@ -79,6 +80,45 @@ def test_a_merchants_own_part_is_taken_out_whole() -> None:
     assert left.sums.count_variance == pytest.approx(alone.sums.count_variance)
 
 
+def test_best_sellers_of_others_are_without_ones_own_too() -> None:
+    """They count `valid`, on which the merchant fits its weights."""
+    parts = [released(seed) for seed in range(3)]
+    shop = toy_purchases(3)
+    found, expected = (
+        components["shared_popularity"].fit(shop, toy_catalogue()).score(shop)
+        for components in (
+            RECIPE.of_others(shared_of(merged(*parts)), parts[1]),  # type: ignore[arg-type]
+            shared_of(merged(parts[0], parts[2])),
+        )
+    )
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "array"),
+    [
+        ("shopper_count", np.zeros(0)),
+        ("noise_variances", np.ones(3)),
+        ("pair_sums", np.ones(5)),
+        ("pair_similarity", np.full(N_CELLS, -1.0, np.float32)),
+        ("pair_similarity", np.full(N_CELLS, 1e30, np.float32)),
+    ],
+)
+def test_models_of_other_shapes_or_impossible_lists_are_refused(
+    name: str, array: np.ndarray
+) -> None:
+    with pytest.raises(ModelError):
+        shared_of(merged(released(0)) | {name: array})
+
+
+@pytest.mark.parametrize("name", ["noise_variances", "shopper_count", "item_counts", "pair_sums"])
+@pytest.mark.parametrize("value", [1e308, -1e308, 1e-300, 0.0])
+def test_models_of_absurd_numbers_give_finite_scores(name: str, value: float) -> None:
+    state = merged(released(0), released(1))
+    model = shared_of(state | {name: np.full_like(state[name], value)})["shared"]
+    assert np.isfinite(model.fit(toy_purchases(), toy_catalogue()).score(toy_purchases(5))).all()
+
+
 def test_a_part_that_came_too_late_is_not_taken_out() -> None:
     shared = shared_of(merged(released(0), released(1)))
     left = RECIPE.of_others(shared, released(2))["shared"]
@@ -131,3 +171,8 @@ def test_the_remote_code_runs_in_the_sandbox(tmp_path: Path, phase: str) -> None
     assert (tmp_path / "log.txt").read_text() == ""
     found = gate.check(tmp_path / "output", PHASES[phase].outputs)
     assert set(found) == set(load_file(tmp_path / "output" / "release.safetensors"))
+
+
+def test_a_recipe_that_takes_out_own_releases_says_that_it_needs_them() -> None:
+    for recipe in map(recipe_named, recipe_names()):
+        assert recipe.takes_out_own == (type(recipe).of_others is not Recipe.of_others)

@@ -50,6 +50,8 @@ def main() -> None:
     else:
         state = load_file(INPUTS / "state" / "state.safetensors")
         cells = PairCells(state["pair_toys"], state["pair_similarity"], catalogue.n_items)
+        if cells.n_cells != catalogue.n_items * settings.pairs_per_toy:
+            raise SystemExit("Expected a list of as many pairs as the settings say.")
         pairs, _ = pairs_release(purchases, cells, plan, noise)
         release = {"pair_sums": pairs}
 

@@ -127,3 +127,25 @@ def test_huge_sums_of_a_bad_merchant_give_finite_scores() -> None:
     huge.counts[:] = -1e300
     model = SharedPairs(CELLS, huge, SETTINGS).fit(toy_purchases(), toy_catalogue())
     assert np.isfinite(model.score(toy_purchases(5))).all()
+
+
+@pytest.mark.parametrize("expected", [1e-6, 0.4, 30.0, 1e5])
+@pytest.mark.parametrize("sigma", [0.5, 3.0])
+def test_the_posterior_is_that_of_its_definition(expected: float, sigma: float) -> None:
+    noised = np.concatenate([np.linspace(-5, 12, 12) * sigma, [100.0, 5e3]])
+    found = posterior_mean(noised, np.full(noised.size, expected), sigma, 0.3)
+    for value, mean in zip(noised, found, strict=True):
+        # In c^0.3 the density's pole at 0 is gone.
+        edges = np.linspace(0, (max(value, 0) + 12 * sigma) ** 0.3, 400_001)
+        count = edges[1:] ** (1 / 0.3)
+        log = -0.3 * count / expected - (count - value) ** 2 / (2 * sigma**2)
+        weight = np.exp(log - log.max())
+        assert mean == pytest.approx((weight * count).sum() / weight.sum(), rel=2e-3)
+
+
+def test_strong_evidence_is_believed_however_seldom_the_pair_was_expected() -> None:
+    noised = np.array([200.0, 5e3, 1e9, 1.0, 2.0])
+    found = posterior_mean(noised, np.full(5, 0.4), 3.0, 0.3)
+    np.testing.assert_allclose(found[:3], noised[:3], atol=10)
+    # One pair that is bought very often does not blur what is read out of the others.
+    np.testing.assert_array_equal(found[3:], posterior_mean(noised[3:], np.full(2, 0.4), 3.0, 0.3))

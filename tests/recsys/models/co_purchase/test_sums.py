@@ -21,6 +21,7 @@ from recsys.models.co_purchase import (
     pair_cells,
     pairs_release,
 )
+from recsys.models.content import catalogue_features
 from recsys.privacy import Budget, SecureNoise, spent
 from tests.contracts.recommenders import N_ITEMS, toy_catalogue, toy_purchases
 
@@ -45,7 +46,7 @@ def test_pairs_are_those_that_the_definition_counts() -> None:
                 one[cell] += SETTINGS.gap_decay ** (b - a - 1)
         expected += one / max(1.0, float(np.linalg.norm(one)))
     assert expected.sum() > 5
-    np.testing.assert_allclose(exact_pairs(shop, CELLS, SETTINGS), expected, rtol=1e-9)
+    np.testing.assert_allclose(exact_pairs(shop, CELLS, SETTINGS), expected, atol=1e-7)
 
 
 @given(HISTORY)
@@ -92,7 +93,7 @@ def test_released_sums_have_the_planned_noise() -> None:
 def test_the_order_of_shoppers_and_empty_shops_do_not_matter() -> None:
     shop = toy_purchases(30)
     turned = shop.rows(np.arange(30)[::-1])
-    np.testing.assert_allclose(
+    np.testing.assert_array_equal(
         exact_pairs(shop, CELLS, SETTINGS), exact_pairs(turned, CELLS, SETTINGS)
     )
     for histories in ([], [[]], [[3]], [[3, 3]]):
@@ -154,3 +155,29 @@ def test_a_catalogue_without_texts_lists_nothing() -> None:
     cells = pair_cells(toy_catalogue(title=blank, category_path=blank, brand=blank), 5)
     assert cells.n_listed == 0
     assert not exact_pairs(toy_purchases(20), cells, SETTINGS).any()
+
+
+def test_shops_are_counted_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    shop = toy_purchases(60)
+    whole = exact_pairs(shop, CELLS, SETTINGS)
+    monkeypatch.setattr("recsys.models.co_purchase.statistics._PURCHASES", 7)
+    np.testing.assert_array_equal(exact_pairs(shop, CELLS, SETTINGS), whole)
+
+
+def test_of_endless_histories_the_newest_purchases_count() -> None:
+    (first, second), (third, fourth) = CELLS.toys[0], CELLS.toys[-1]
+    history = [first, second] + [third, fourth] * 500
+    found = exact_pairs(Interactions.from_lists([history], N_ITEMS), CELLS, SETTINGS)
+    assert found[0] == 0
+    assert found[-1] == pytest.approx(1.0)
+
+
+def test_toys_are_paired_with_their_nearest_of_all_and_twins_in_order() -> None:
+    titles = [f"{'red' if toy < 5 else 'blue'} train number{toy % 3}" for toy in range(N_ITEMS)]
+    catalogue = toy_catalogue(title=titles)
+    features = catalogue_features(catalogue)
+    cosines = np.round((features @ features.T).toarray(), 5)
+    np.fill_diagonal(cosines, -1)
+    nearest = np.argsort(-cosines, axis=1, kind="stable")[:, 0]
+    listed = set(map(tuple, pair_cells(catalogue, 1).toys.tolist()))
+    assert {(min(i, j), max(i, j)) for i, j in enumerate(nearest.tolist())} <= listed
