@@ -67,12 +67,15 @@ class Candidates:
         return int(self.n_targets_of.size)
 
     def ranks(self, weights: Mapping[str, float]) -> npt.NDArray[np.float64]:
-        """Rank of each kept target under these weights, ties at half rank, float64 [n_targets]."""
+        """Rank of each kept target under these weights, ties at half rank, float64 [n_targets].
+
+        A gap that is not a number puts the rival above: nobody gains by scores that are none.
+        """
         total = np.zeros(int(self.starts[-1]), dtype=np.float32)
         for name, weight in weights.items():
             if weight > 0:
                 total += np.float32(weight) * self.gaps[name]
-        return 1 + self._count(total > 0) + self._count(total == 0) / 2
+        return 1 + self._count(~(total <= 0)) + self._count(total == 0) / 2
 
     def ndcg(self, weights: Mapping[str, float], k: int = 10) -> npt.NDArray[np.float64]:
         """NDCG@k of each shopper under these weights, float64 [n_shoppers]."""

@@ -241,3 +241,14 @@ def test_components_have_to_fit_together() -> None:
     large = Popularity().fit(toy_purchases(5), toy_catalogue())
     with pytest.raises(ModelError, match="one catalogue"):
         Blend({"a": small, "b": large}).score(toy_purchases(2))
+
+
+@pytest.mark.parametrize("calibrated", [False, True])
+def test_scores_that_are_no_numbers_win_nothing(calibrated: bool) -> None:
+    train, valid = market()
+    alone = Blend({"popularity": Popularity()}).fit(train, toy_catalogue())
+    alone.fit_weights(train, valid)
+    kind = Calibrated if calibrated else Known
+    nonsense = kind(dict.fromkeys(train.shopper_ids, np.full(N_ITEMS, np.nan, np.float32)))
+    wide = alone.extend({"shared": nonsense}).fit_weights(train, valid)
+    assert wide.weights["shared"] == 0
