@@ -62,6 +62,17 @@ def show_gains(home: MerchantHome) -> None:
         if before is None or after is None:
             column.metric(f"{label}, together", "not measured", border=True, height="stretch")
             continue
+        if after == before:
+            column.metric(
+                f"{label}, together",
+                f"{after:.4f}",
+                "the same as alone",
+                delta_color="off",
+                delta_arrow="off",
+                border=True,
+                height="stretch",
+            )
+            continue
         gain = None if before == 0 else f"{after / before - 1:+.1%} against {before:.4f} alone"
         column.metric(f"{label}, together", f"{after:.4f}", gain, border=True, height="stretch")
     st.caption(
