@@ -58,6 +58,32 @@ def test_a_marketplace_learns_and_serves(open_story: OpenStory) -> None:
     _nothing_private_in_the_share(story)
 
 
+@pytest.mark.parametrize(("recipe", "rounds"), [("co-purchase", None), ("neural", 1)])
+def test_the_other_recipes_learn_and_serve(
+    open_story: OpenStory, recipe: str, rounds: int | None
+) -> None:
+    from datasites.merchant.fit import own_releases
+    from datasites.merchant.serving import open_shop
+
+    story = open_story(recipe=recipe, rounds=rounds)
+    story.submit_study()
+    story.approve_study()
+    happened = _finish(story)
+    for home in story.merchants.values():
+        assert f"delivered {home.settings.email}" in happened
+        ledger = Ledger.open(home.ledger_path)
+        ledger.verify()
+        assert 0.99 * 8 < ledger.spent().epsilon <= 8 * (1 + 1e-9)
+        quality = json.loads((home.private / "quality" / "toys.json").read_text())
+        assert quality["test"]["shared"]["ndcg@10"] > 0
+        assert own_releases(home, "toys").keys() == {
+            phase.name for phase in Coordinator(story.scientist, story.link, "toys").proposal.phases
+        }
+        shop = open_shop(home)
+        assert len(shop.recommend(shop.history(shop.shopper_ids[0]), 5)) == 5
+    _nothing_private_in_the_share(story)
+
+
 def _nothing_private_in_the_share(story: Story) -> None:
     shopper_ids = [
         identity for shop in story.marketplace.shops.values() for identity in shop.all.shopper_ids
