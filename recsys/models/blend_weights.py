@@ -12,9 +12,17 @@ from recsys.data.interactions import Interactions
 from recsys.errors import ModelError
 from recsys.models.base import CHUNK_CELLS, Recommender, chunks
 
-__all__ = ["Candidates", "WeightSearch", "gather_candidates", "typical_best"]
+__all__ = ["Candidates", "WeightSearch", "evenly", "gather_candidates", "typical_best"]
 
 Floats = npt.NDArray[np.float32]
+
+_MOST = 25_000
+"""Shoppers by whom weights are chosen: a standard error below 0.002, some 200 MB of candidates."""
+
+
+def evenly(rows: npt.NDArray[np.int64], most: int) -> npt.NDArray[np.int64]:
+    """Return at most `most` of the rows, at even distances."""
+    return rows[:: max(1, -(-rows.size // most))]
 
 
 def typical_best(model: Recommender, histories: Interactions, sample: int = 500) -> float:
@@ -30,8 +38,7 @@ def typical_best(model: Recommender, histories: Interactions, sample: int = 500)
 
     Privacy: reads shoppers' purchases; the unit stays at the merchant with the weights.
     """
-    rows = np.flatnonzero(histories.lengths > 0)
-    rows = rows[:: max(1, -(-rows.size // sample))]
+    rows = evenly(np.flatnonzero(histories.lengths > 0), sample)
     bests = [
         model.score(histories.rows(rows[block])).max(axis=1, initial=-np.inf)
         for block in chunks(rows.size, histories.n_items)
@@ -144,6 +151,7 @@ def gather_candidates(
     histories: Interactions,
     targets: Interactions,
     depth: int = 200,
+    most: int = _MOST,
 ) -> Candidates:
     """Score every component once and keep what the weights can change.
 
@@ -152,6 +160,7 @@ def gather_candidates(
         units: name to the score that counts as 1.
         histories, targets: same rows; shoppers without a target are left out.
         depth: best toys kept per component.
+        most: shoppers looked at; of more, so many at even distances.
 
     Raises:
         ModelError: rows or catalogues that do not fit.
@@ -163,7 +172,7 @@ def gather_candidates(
             "Expected histories and targets with the same rows and catalogue, found different "
             "ones. Take both from one Split."
         )
-    shoppers = np.flatnonzero(targets.lengths > 0)
+    shoppers = evenly(np.flatnonzero(targets.lengths > 0), most)
     gaps: dict[str, list[Floats]] = {name: [] for name in components}
     sizes: list[npt.NDArray[np.int64]] = []
     owners: list[npt.NDArray[np.int64]] = []

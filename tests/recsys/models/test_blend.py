@@ -12,7 +12,7 @@ from recsys.errors import ModelError
 from recsys.evaluation import evaluate
 from recsys.models import Blend, ContentSimilarity, ItemNeighbours, Popularity, Recommender
 from recsys.models.blend import DEFAULT_WEIGHTS
-from recsys.models.blend_weights import WeightSearch, gather_candidates, typical_best
+from recsys.models.blend_weights import WeightSearch, evenly, gather_candidates, typical_best
 from tests.contracts.recommenders import N_ITEMS, toy_catalogue, toy_purchases
 
 N = 200
@@ -252,3 +252,15 @@ def test_scores_that_are_no_numbers_win_nothing(calibrated: bool) -> None:
     nonsense = kind(dict.fromkeys(train.shopper_ids, np.full(N_ITEMS, np.nan, np.float32)))
     wide = alone.extend({"shared": nonsense}).fit_weights(train, valid)
     assert wide.weights["shared"] == 0
+
+
+def test_of_many_shoppers_some_at_even_distances_choose_the_weights() -> None:
+    np.testing.assert_array_equal(evenly(np.arange(10), 4), [0, 3, 6, 9])
+    np.testing.assert_array_equal(evenly(np.arange(10), 10), np.arange(10))
+    assert evenly(np.arange(0), 5).size == 0
+    train, valid = market()
+    content = {"content": ContentSimilarity().fit(train, toy_catalogue())}
+    some = gather_candidates(content, {"content": 1.0}, train, valid, most=50)
+    rows = np.flatnonzero(valid.lengths > 0)[::4]
+    same = gather_candidates(content, {"content": 1.0}, train.rows(rows), valid.rows(rows))
+    np.testing.assert_array_equal(some.ndcg({"content": 1.0}), same.ndcg({"content": 1.0}))
