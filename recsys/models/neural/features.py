@@ -65,11 +65,12 @@ def toy_features(catalogue: Catalogue, size: int) -> ToyFeatures:
         catalogue.frame["age_from"].to_numpy(dtype=np.float64),
         catalogue.frame["age_to"].to_numpy(dtype=np.float64),
     )
-    parts = [_projected(sp.hstack([text, category], format="csr"), size)]
+    words = sp.hstack([text, category], format="csr")
     room = size - prices.shape[1] - ages.shape[1]
     if room > 0:
-        words = _projected(sp.hstack([text, category], format="csr"), room)
-        parts = [words, 0.5 * prices, 0.5 * ages]
+        parts = [_projected(words, room), 0.5 * prices, 0.5 * ages]
+    else:
+        parts = [_projected(words, size)]
     blocks = (text, category, brand, sp.csr_matrix(prices), sp.csr_matrix(ages))
     return ToyFeatures(blocks, _unit_rows(np.hstack(parts)))
 
