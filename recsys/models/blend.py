@@ -37,6 +37,9 @@ DEFAULT_WEIGHTS: Mapping[str, float] = {
 CALIBRATED_SHARE = 0.5
 """Weight of a calibrated component, of its reference's; from the same valid split."""
 
+CALIBRATED_ERRORS = 0.5
+"""Standard errors that the gain of a calibrated component has to exceed."""
+
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
@@ -145,7 +148,7 @@ class Blend(Recommender):
         A change is taken only if its paired gain over the shoppers exceeds its standard error, so
         a blend in which no component helps keeps its start weights to the last bit, and a shop
         with too few valid shoppers keeps them too. A calibrated component (`unit_of`) that is left
-        at 0 is then taken up at a public weight if that gains anything at all.
+        at 0 is then taken up at a public weight for a gain above half its standard error.
 
         Args:
             train_histories: what the components may know of each shopper.
@@ -167,8 +170,8 @@ class Blend(Recommender):
     def _take_up_calibrated(self, candidates: Candidates, k: int) -> None:
         """Start what says by itself how sure it is at a public weight, if `valid` says yes.
 
-        Its scores shrink with the noise in them, so what small shops cannot tell from chance is
-        still right on average; what makes `valid` worse is left out.
+        Its scores shrink with the noise in them, so that little evidence is enough: half the
+        standard error, where a component of unknown worth needs a whole one.
         """
         for name, model in sorted(self.components.items()):
             reference = self.weights.get(model.unit_of or "", 0.0)
@@ -176,7 +179,8 @@ class Blend(Recommender):
                 continue
             trial = {**self.weights, name: CALIBRATED_SHARE * reference}
             gain = candidates.ndcg(trial, k) - candidates.ndcg(self.weights, k)
-            if gain.mean() > 0:
+            error = float(gain.std(ddof=1)) / np.sqrt(gain.size)
+            if gain.mean() > CALIBRATED_ERRORS * error:
                 self.weights = trial
 
     def candidates(self, train_histories: Interactions, valid_targets: Interactions) -> Candidates:
