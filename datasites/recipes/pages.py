@@ -51,9 +51,9 @@ _WORDS = {
         "as far as their noise allows.",
         "Once, noised counts of buyers; once, noised purchases of the listed pairs. Two releases "
         "in all, so the whole budget goes into them.",
-        "Thousands of toys with few buyers each, and many shoppers over all merchants: it is the "
-        "recipe that grows most with the marketplace. Below a hundred thousand shoppers it needs "
-        "an epsilon well above 1.",
+        "Thousands of toys with few buyers each. With twenty thousand shoppers over all merchants "
+        "it takes an epsilon of 8; some hundred thousand shoppers, or sums that are aggregated "
+        "securely, make it work at less. Merchants with a hundred thousand each gain little.",
     ),
     "neural": (
         "One small network for all toys: how much words, category, brand, price, age and "
