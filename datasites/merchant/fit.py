@@ -8,8 +8,8 @@ Trusted code of this installation, run when a model arrives:
 
 `alone` blends what this merchant knows by itself. `federated` starts from those very weights and
 takes up a shared component only where its gain on `valid` exceeds its standard error, or, for one
-whose scores say by themselves how sure they are, where it exceeds half of that. So joining does not make a
-shop worse beyond the noise of its own validation split.
+whose scores say by themselves how sure they are, where it exceeds half of that. So joining does
+not make a shop worse beyond the noise of its own validation split.
 """
 
 from __future__ import annotations
