@@ -15,7 +15,7 @@ from recsys.models.base import Recommender, check_catalogue, chunks, newest_weig
 if TYPE_CHECKING:
     from recsys.data.catalogue import Catalogue
 
-__all__ = ["ItemNeighbours", "co_purchases"]
+__all__ = ["ItemNeighbours", "ToySimilarity", "co_purchases"]
 
 _DENSE, _DENSE_CELLS = 0.1, 1 << 24
 """From this part of pairs on, similarities of so many pairs at most are also held dense."""
@@ -23,7 +23,48 @@ _DENSE, _DENSE_CELLS = 0.1, 1 << 24
 _PAIRS = 1 << 22
 
 
-class ItemNeighbours(Recommender):
+class ToySimilarity(Recommender):
+    """Scores by a matrix of similarities between toys: s(u, j) = sum_h decay^age(h) S_hj.
+
+    Subclasses `_take` the matrix when they are fitted and set `decay`.
+    """
+
+    decay: float
+    _similarity: sp.csr_matrix
+    _table: sp.csr_matrix | npt.NDArray[np.float32]
+
+    def score(self, histories: Interactions) -> npt.NDArray[np.float32]:
+        """Return the recency-weighted similarity to each history: float32 [n_rows, n_items]."""
+        self.check_histories(histories)
+        weights = histories.recency_csr(self.decay)
+        if isinstance(self._table, np.ndarray):
+            return np.asarray(weights @ self._table)
+        scores = np.empty((histories.n_shoppers, self.n_items), dtype=np.float32)
+        for rows in chunks(histories.n_shoppers, self.n_items):
+            part = weights[rows[0] : rows[-1] + 1] @ self._table
+            part.toarray(out=scores[rows[0] : rows[-1] + 1])
+        return scores
+
+    def contributions(
+        self, histories: Interactions, items: npt.NDArray[np.int32]
+    ) -> npt.NDArray[np.float32]:
+        """Return decay^age(h) * S_hj for each purchase h and asked toy j."""
+        history = histories.history(0)
+        weights = newest_weights(history, self.decay)
+        similarity = self._similarity[history][:, items].toarray()
+        return np.asarray(weights[:, None] * similarity, dtype=np.float32)
+
+    def _take(self, similarity: sp.csr_matrix) -> Self:
+        self._similarity = self._table = similarity
+        cells = similarity.shape[0] * similarity.shape[1]
+        # Where most pairs of toys are neighbours, adding up whole rows is several times faster.
+        if cells <= _DENSE_CELLS and similarity.nnz > _DENSE * cells:
+            self._table = similarity.toarray()
+        self._n_items = similarity.shape[0]
+        return self
+
+
+class ItemNeighbours(ToySimilarity):
     """Item-item cosine neighbours that know the order of purchases.
 
         C_ij = sum over pairs (i bought g purchases before j) of gap_decay^(g-1)
@@ -74,27 +115,6 @@ class ItemNeighbours(Recommender):
         pairs.data *= np.repeat(scale, np.diff(pairs.indptr))
         return self._take(pairs.astype(np.float32))
 
-    def score(self, histories: Interactions) -> npt.NDArray[np.float32]:
-        """Return the recency-weighted similarity to each history: float32 [n_rows, n_items]."""
-        self.check_histories(histories)
-        weights = histories.recency_csr(self.decay)
-        if isinstance(self._table, np.ndarray):
-            return np.asarray(weights @ self._table)
-        scores = np.empty((histories.n_shoppers, self.n_items), dtype=np.float32)
-        for rows in chunks(histories.n_shoppers, self.n_items):
-            part = weights[rows[0] : rows[-1] + 1] @ self._table
-            part.toarray(out=scores[rows[0] : rows[-1] + 1])
-        return scores
-
-    def contributions(
-        self, histories: Interactions, items: npt.NDArray[np.int32]
-    ) -> npt.NDArray[np.float32]:
-        """Return decay^age(h) * S_hj for each purchase h and asked toy j."""
-        history = histories.history(0)
-        weights = newest_weights(history, self.decay)
-        similarity = self._similarity[history][:, items].toarray()
-        return np.asarray(weights[:, None] * similarity, dtype=np.float32)
-
     def settings(self) -> dict[str, Any]:
         """Return the arguments."""
         return {
@@ -118,15 +138,6 @@ class ItemNeighbours(Recommender):
         check_catalogue(len(arrays["indptr"]) - 1, catalogue)
         parts = (arrays["data"], arrays["indices"], arrays["indptr"])
         return self._take(sp.csr_matrix(parts, shape=(catalogue.n_items, catalogue.n_items)))
-
-    def _take(self, similarity: sp.csr_matrix) -> Self:
-        self._similarity = self._table = similarity
-        cells = similarity.shape[0] * similarity.shape[1]
-        # Where most pairs of toys are neighbours, adding up whole rows is several times faster.
-        if cells <= _DENSE_CELLS and similarity.nnz > _DENSE * cells:
-            self._table = similarity.toarray()
-        self._n_items = similarity.shape[0]
-        return self
 
 
 def co_purchases(interactions: Interactions, gap_decay: float, window: int) -> sp.csr_matrix:

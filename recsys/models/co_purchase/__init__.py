@@ -10,7 +10,6 @@ from recsys.models.co_purchase.plan import COUNTS, PAIRS, CoPurchasePlan, make_p
 from recsys.models.co_purchase.settings import CoPurchaseSettings
 from recsys.models.co_purchase.statistics import (
     counts_release,
-    exact_counts,
     exact_pairs,
     pairs_release,
 )
@@ -24,7 +23,6 @@ __all__ = [
     "PairSums",
     "SharedPairs",
     "counts_release",
-    "exact_counts",
     "exact_pairs",
     "make_plan",
     "pair_cells",

@@ -11,11 +11,12 @@ import scipy.sparse as sp
 
 from recsys.data.interactions import Interactions
 from recsys.errors import ModelError
-from recsys.models.base import Recommender, check_catalogue, chunks, newest_weights
+from recsys.models.base import check_catalogue
 from recsys.models.co_purchase.cells import PairCells, symmetric
 from recsys.models.co_purchase.posterior import posterior_mean, shrunk_counts
 from recsys.models.co_purchase.settings import CoPurchaseSettings
 from recsys.models.co_purchase.statistics import exact_pairs
+from recsys.models.neighbours import ToySimilarity
 
 if TYPE_CHECKING:
     from recsys.data.catalogue import Catalogue
@@ -57,7 +58,7 @@ class PairSums:
         )
 
 
-class SharedPairs(Recommender):
+class SharedPairs(ToySimilarity):
     """Item-item neighbours of everybody else's shoppers, from noised sums over listed pairs.
 
         c_ij = E[count of pair | noised sum] - E[count of pair]
@@ -103,7 +104,6 @@ class SharedPairs(Recommender):
         self.settings_of_sums = settings or CoPurchaseSettings()
         self.decay = decay
         self.shrinkage = shrinkage
-        self._similarity: sp.csr_matrix = sp.csr_matrix((0, 0), dtype=np.float32)
 
     def without(self, own: PairSums) -> SharedPairs:
         """The same model of what the others released; `own` is this merchant's release."""
@@ -137,25 +137,6 @@ class SharedPairs(Recommender):
         matrix = reach @ symmetric(self.cells, scale * counts) @ reach
         return self._take(matrix.tocsr().astype(np.float32))
 
-    def score(self, histories: Interactions) -> npt.NDArray[np.float32]:
-        """Return the recency-weighted similarity to each history: float32 [n_rows, n_items]."""
-        self.check_histories(histories)
-        weights = histories.recency_csr(self.decay)
-        scores = np.empty((histories.n_shoppers, self.n_items), dtype=np.float32)
-        for rows in chunks(histories.n_shoppers, self.n_items):
-            part = weights[rows[0] : rows[-1] + 1] @ self._similarity
-            part.toarray(out=scores[rows[0] : rows[-1] + 1])
-        return scores
-
-    def contributions(
-        self, histories: Interactions, items: npt.NDArray[np.int32]
-    ) -> npt.NDArray[np.float32]:
-        """Return decay^age(h) * S_hj for each purchase h and asked toy j."""
-        history = histories.history(0)
-        weights = newest_weights(history, self.decay)
-        similarity = self._similarity[history][:, items].toarray()
-        return np.asarray(weights[:, None] * similarity, dtype=np.float32)
-
     def _buyers(self, interactions: Interactions) -> Floats:
         """Others' buyers of each toy, float64 [n_items]."""
         own = interactions.item_counts().astype(np.float64)
@@ -185,11 +166,6 @@ class SharedPairs(Recommender):
         if variance <= 0 or spread <= 0:
             return found
         return guess + spread / (spread + variance) * (found - guess)
-
-    def _take(self, similarity: sp.csr_matrix) -> Self:
-        self._similarity = similarity
-        self._n_items = similarity.shape[0]
-        return self
 
 
 def _bounded(sums: PairSums) -> PairSums:

@@ -10,9 +10,10 @@ from recsys.errors import ModelError
 from recsys.models.co_purchase.cells import PairCells
 from recsys.models.co_purchase.plan import COUNTS, PAIRS, CoPurchasePlan
 from recsys.models.co_purchase.settings import CoPurchaseSettings
-from recsys.privacy import GaussianEvent, SecureNoise, keep_at_most
+from recsys.models.private_als.counts import exact_counts
+from recsys.privacy import GaussianEvent, SecureNoise
 
-__all__ = ["counts_release", "exact_counts", "exact_pairs", "pairs_release"]
+__all__ = ["counts_release", "exact_pairs", "pairs_release"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -20,22 +21,6 @@ _PURCHASES = 500_000  # about as many at once, so that memory does not grow with
 _LONGEST = 1000  # newest purchases of a shopper that are looked at, for the same reason
 _HAIR = 1.0 - 1e-12  # keeps a clipped norm below the bound when it is rounded
 _STEP = 2.0**-32  # sums of multiples are exact up to 2 million, in whatever order they are added
-
-
-def exact_counts(interactions: Interactions, count_bound: int, keys: Floats) -> Floats:
-    """Buyers of each toy, each shopper adding to at most `count_bound`, then all shoppers.
-
-    Args:
-        keys: float64 [distinct purchases], secret uniform draws that choose a shopper's toys.
-
-    Returns:
-        float64 [n_items + 1].
-
-    Privacy: stays at the merchant; L2 sensitivity sqrt(count_bound + 1), add or remove one.
-    """
-    kept = keep_at_most(interactions.csr(), count_bound, keys)
-    sums = np.bincount(kept.indices, minlength=interactions.n_items)
-    return np.append(sums, interactions.n_shoppers).astype(np.float64)
 
 
 def exact_pairs(

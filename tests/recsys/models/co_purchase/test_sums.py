@@ -15,13 +15,13 @@ from recsys.models.co_purchase import (
     CoPurchaseSettings,
     PairCells,
     counts_release,
-    exact_counts,
     exact_pairs,
     make_plan,
     pair_cells,
     pairs_release,
 )
 from recsys.models.content import catalogue_features
+from recsys.models.private_als import exact_counts
 from recsys.privacy import Budget, SecureNoise, spent
 from tests.contracts.recommenders import N_ITEMS, toy_catalogue, toy_purchases
 
