@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from numbers import Integral, Real
 
 from recsys.errors import PrivacyError
@@ -52,3 +53,11 @@ def require_text(name: str, value: str) -> None:
     """`value` is a text that is not empty."""
     if not isinstance(value, str) or not value:
         raise PrivacyError(f"Expected {name} to be a text that is not empty, found {value!r}.")
+
+
+def require_known(values: Iterable[object], known: Iterable[str]) -> None:
+    """Every setting that was given is one that there is."""
+    allowed = sorted(known)
+    unknown = sorted(map(str, set(values) - set(allowed)))
+    if unknown:
+        raise PrivacyError(f"Expected settings among {allowed}, found also {unknown}.")

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from recsys.errors import PrivacyError
 from recsys.privacy._validate import (
     require_between,
     require_count,
+    require_known,
     require_positive,
 )
 
@@ -57,8 +57,5 @@ class CoPurchaseSettings:
         Raises:
             PrivacyError: an unknown key, or a value outside its range.
         """
-        known = {field.name for field in fields(cls)}
-        unknown = sorted(map(str, set(values) - known))
-        if unknown:
-            raise PrivacyError(f"Expected settings among {sorted(known)}, found also {unknown}.")
+        require_known(values, (field.name for field in fields(cls)))
         return cls(**values)

@@ -10,6 +10,7 @@ from recsys.errors import PrivacyError
 from recsys.privacy._validate import (
     require_between,
     require_count,
+    require_known,
     require_not_negative,
     require_positive,
 )
@@ -124,10 +125,7 @@ class PrivateALSSettings:
         Raises:
             PrivacyError: an unknown key, or a value outside its range.
         """
-        known = {field.name for field in fields(cls)}
-        unknown = sorted(map(str, set(values) - known))
-        if unknown:
-            raise PrivacyError(f"Expected settings among {sorted(known)}, found also {unknown}.")
+        require_known(values, (field.name for field in fields(cls)))
         return cls(**values)
 
 
