@@ -34,7 +34,7 @@ lint: setup
 	$(RUN)/lint-imports --no-cache
 
 unit: setup
-	$(RUN)/python -m pytest -n 2 -m "not slow and not e2e" $(ARGS)
+	$(RUN)/python -m pytest -n 2 -m "not slow and not e2e and not soak" $(ARGS)
 
 check: lint unit ## Fast inner loop: ruff, mypy, import rules, unit tests
 
@@ -45,10 +45,10 @@ browser: setup
 	  else echo "The browser tests need Chromium: install the packages chromium and chromium-driver."; exit 1; fi; }
 
 e2e: browser ## Stories in real processes and a real headless browser
-	$(RUN)/python -m pytest -m e2e $(ARGS)
+	$(RUN)/python -m pytest -m "e2e and not soak" $(ARGS)
 
 test: lint browser ## Everything, as CI runs it
-	$(RUN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+	$(RUN)/python -m pytest -n 2 --dist loadgroup -m "not soak" $(ARGS)
 
 bench: setup ## Measure: landmarks on real toys, speed and memory
 	$(RUN)/python -m benchmarks $(ARGS)
