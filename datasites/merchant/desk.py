@@ -21,7 +21,6 @@ from datasites.merchant.ledger import Approval, Ledger
 from datasites.merchant.scan import Finding, scan_code
 from datasites.protocol import Phase, Proposal, Result, Round
 from datasites.recipes import recipe_named, recipe_names
-from recsys.data import read_catalogue
 from recsys.errors import ToyFedError
 from recsys.files import atomic_write_text
 from recsys.privacy import Budget, Tally
@@ -178,6 +177,8 @@ def _decision(ledger: Ledger, job: str, study: str) -> tuple[str, str]:
 
 def review(home: MerchantHome, ledger: Ledger, study: str) -> Review:
     """Everything a merchant should see before deciding. Runs no line of the submitted code."""
+    from recsys.data import read_catalogue
+
     request = _read_request(home, ledger, study)
     proposal = request.proposal
     problems: list[str] = []

@@ -34,7 +34,6 @@ from datasites.merchant.slots import heavy_work
 from datasites.merchant.store import load_catalogue, load_shop
 from datasites.recipes import recipe_named
 from recsys.artifact import load_model
-from recsys.data import Interactions
 from recsys.errors import ArtifactError, ModelError
 from recsys.files import atomic_path, atomic_write_text
 
@@ -71,6 +70,8 @@ def verify_artefact(home: MerchantHome, folder: Path) -> None:
 
     Raises ArtifactError if a byte is wrong or the catalogue is another.
     """
+    from recsys.data import Interactions
+
     catalogue = load_catalogue(home)
     model = load_model(folder, catalogue_digest=catalogue.digest)
     try:

@@ -11,23 +11,18 @@ import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from datasites.errors import ReviewError
 from datasites.merchant.home import MerchantHome
 from datasites.merchant.ledger import Ledger
-from recsys.data import (
-    Catalogue,
-    ReadReport,
-    Shop,
-    read_catalogue,
-    read_purchases,
-    read_shop,
-    write_catalogue,
-    write_shop,
-)
 from recsys.files import atomic_write_text
+
+if TYPE_CHECKING:
+    # Reading tables takes 80 MB of libraries, which the service, up for months, never needs.
+    from recsys.data import Catalogue, ReadReport, Shop
 
 __all__ = ["MOCK_SHOPPERS", "add_data", "load_catalogue", "load_shop", "mock_files"]
 
@@ -46,6 +41,8 @@ def add_data(
     Raises DataError (nothing is replaced) if a file cannot be used, ReviewError if approved
     studies run on the present data: their guarantee is about one fixed history per shopper.
     """
+    from recsys.data import Shop, read_catalogue, read_purchases, write_catalogue, write_shop
+
     public, catalogue_report = read_catalogue(catalogue)
     bought, report = read_purchases(purchases, public, dict(columns or {}))
     shop = Shop.from_split(home.settings.name, bought.split_or_leave_one_out())
@@ -75,11 +72,15 @@ def _has_released(home: MerchantHome) -> bool:
 
 def load_catalogue(home: MerchantHome) -> Catalogue:
     """The public catalogue that this datasite uses."""
+    from recsys.data import read_catalogue
+
     return read_catalogue(home.data / "catalogue.parquet")[0]
 
 
 def load_shop(home: MerchantHome, catalogue: Catalogue) -> Shop:
     """The merchant's purchases. Privacy: stays at the merchant."""
+    from recsys.data import read_shop
+
     return read_shop(home.data / "shop.parquet", catalogue)
 
 
