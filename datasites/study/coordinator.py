@@ -17,7 +17,6 @@ import fcntl
 import json
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +27,7 @@ from datasites.errors import DatasiteError, ReviewError, SettingsError
 from datasites.protocol import Proposal, Result, Round, StateRef
 from datasites.recipes import recipe_named
 from datasites.study.home import ScientistHome
+from datasites.study.journal import Progress, recorded
 from datasites.study.settings import StudySettings
 from recsys.data import read_catalogue
 from recsys.errors import ModelError
@@ -40,16 +40,6 @@ if TYPE_CHECKING:
     from datasites.syftbox import ScientistLink
 
 __all__ = ["Coordinator", "Progress"]
-
-
-@dataclass(frozen=True)
-class Progress:
-    """One thing that happened, for people to watch: nothing in it depends on shoppers."""
-
-    what: str  # "phase", "answer", "dropped", "merged", "model", "delivered"
-    phase: str = ""
-    merchant: str = ""
-    detail: str = ""
 
 
 class Coordinator:
@@ -98,7 +88,7 @@ class Coordinator:
         or if another process runs this study.
         """
         with _only_one(self.folder):
-            yield from self._run()
+            yield from recorded(self.folder, self._run())
 
     def _run(self) -> Iterator[Progress]:
         merchants = [name for name, (status, _) in self.answers().items() if status == "done"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ from recsys.files import atomic_write_text
 if TYPE_CHECKING:
     from datasites.syftbox import ScientistLink
 
-__all__ = ["compose", "new_study", "submit"]
+__all__ = ["compose", "new_study", "plan", "submit"]
 
 
 def new_study(home: ScientistHome, settings: StudySettings) -> Path:
@@ -50,25 +51,40 @@ def compose(home: ScientistHome, study: str) -> Proposal:
 
     Raises SettingsError if study.toml, the recipe's settings or the catalogue cannot be used.
     """
-    settings = StudySettings.read(home.study(study) / "study.toml")
+    return plan(home, StudySettings.read(home.study(study) / "study.toml"))
+
+
+def plan(home: ScientistHome, settings: StudySettings) -> Proposal:
+    """What settings amount to over this home's catalogue, whether they are a study yet or not.
+
+    Raises SettingsError if the recipe's settings or the catalogue cannot be used.
+    """
     recipe = recipe_named(settings.study.recipe)
     if not home.catalogue.exists():
         raise SettingsError(
             f"expected the public catalogue in {home.catalogue}, found none. "
             "Give it with `toyfed study init --catalogue items.csv`."
         )
-    catalogue, _ = read_catalogue(home.catalogue)
+    digest, n_items = _catalogue_facts(home.catalogue, home.catalogue.stat().st_mtime_ns)
     model = recipe.complete(settings.model)
     return Proposal(
         study=settings.study.name,
         recipe=settings.study.recipe,
         settings=model,
-        catalogue=catalogue.digest,
-        n_items=catalogue.n_items,
+        catalogue=digest,
+        n_items=n_items,
         epsilon=settings.privacy.epsilon,
         delta=settings.privacy.delta,
-        phases=recipe.phases(model, settings.privacy.budget(), catalogue.n_items),
+        phases=recipe.phases(model, settings.privacy.budget(), n_items),
     )
+
+
+@lru_cache(maxsize=8)
+def _catalogue_facts(file: Path, stamp: int) -> tuple[str, int]:
+    """Digest and size; a form that shows a plan asks again at every key that is pressed."""
+    del stamp  # only there to read again when the file changes
+    catalogue, _ = read_catalogue(file)
+    return catalogue.digest, catalogue.n_items
 
 
 def submit(home: ScientistHome, link: ScientistLink, study: str) -> Proposal:
