@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from datasites.errors import DatasiteError, GateError, LedgerError, ReviewError, SandboxError
-from datasites.merchant import code, desk, fit, peers, runs, store
+from datasites.merchant import apart, code, desk, fit, peers, runs
 from datasites.merchant.home import MerchantHome
 from datasites.merchant.ledger import Ledger
 from datasites.protocol import Proposal, Result, Round, parse_message
@@ -86,13 +86,13 @@ class Service:
         """Publish the mock once there is a catalogue; peers never see more than this."""
         done = self.home.private / "mock-published"
         if not done.exists() and desk.has_data(self.home):
-            catalogue = store.load_catalogue(self.home)
+            files, digest = apart.make_mock(self.home)
             self.link.publish_mock(
                 "mock-shop",
                 "Invented purchases over the public catalogue, in the schema of the real ones.",
-                store.mock_files(catalogue),
+                files,
             )
-            atomic_write_text(done, catalogue.digest)
+            atomic_write_text(done, digest)
 
     def _handle(self, submission: Submission) -> bool:
         try:
@@ -186,7 +186,7 @@ class Service:
             self.link.download_state(
                 submission.sender, result.state.name, result.state.sha256, fresh
             )
-            fit.verify_artefact(self.home, fresh)
+            apart.verify_artefact(self.home, fresh)
             shutil.rmtree(folder, ignore_errors=True)
             fresh.replace(folder)
             self.ledger.note("model", {"study": result.study, "sha256": result.state.sha256})
