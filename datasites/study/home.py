@@ -23,7 +23,7 @@ from datasites.errors import SettingsError
 from datasites.protocol import safe_name
 from recsys.files import atomic_write_text
 
-__all__ = ["ScientistHome", "ScientistSettings"]
+__all__ = ["ScientistHome", "ScientistSettings", "paired_merchants"]
 
 
 class ScientistSettings(BaseModel):
@@ -94,3 +94,13 @@ class ScientistHome:
     def names(self) -> list[str]:
         """Names of the studies here, in order."""
         return sorted(path.parent.name for path in self.studies.glob("*/study.toml"))
+
+
+def paired_merchants(home: ScientistHome) -> list[str]:
+    """Merchants whose keys are pinned here, from the private peer list alone.
+
+    Raises SettingsError if the list is damaged.
+    """
+    from datasites.syftbox.peers import PeerBook
+
+    return PeerBook(home.root / "private" / "keys" / "peers.json").accepted()

@@ -7,7 +7,14 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-__all__ = ["cost_chart", "merchants_chart", "models_chart", "privacy_chart"]
+__all__ = [
+    "cost_chart",
+    "expected_chart",
+    "merchants_chart",
+    "models_chart",
+    "norms_chart",
+    "privacy_chart",
+]
 
 ALONE, TOGETHER = "alone", "together"
 ALONE_COLOUR, TOGETHER_COLOUR, QUIET = "#8d99ae", "#e4572e", "#4c9f70"
@@ -136,6 +143,63 @@ def cost_chart(table: pd.DataFrame) -> Any:
         )
         .properties(height=ROW * len(table) + AXIS)
     )
+
+
+def expected_chart(curves: pd.DataFrame, recipe: str, epsilon: float) -> Any:
+    """What joining brought over epsilon, with intervals; the chosen recipe stands out.
+
+    Args:
+        curves: columns recipe, epsilon, gain, low, high.
+        recipe: the chosen one.
+        epsilon: the chosen one, drawn as a line.
+    """
+    x = alt.X("epsilon:Q", title="ε", scale=alt.Scale(type="log", base=2), axis=_numbers())
+    shown = curves[curves["recipe"] == recipe]
+    base = alt.Chart(shown).encode(x=x)
+    band = base.mark_area(opacity=0.25, color=TOGETHER_COLOUR).encode(
+        y=alt.Y("low:Q", title="NDCG@10 that joining adds"), y2="high:Q"
+    )
+    line = base.mark_line(point=True, color=TOGETHER_COLOUR).encode(
+        y="gain:Q",
+        tooltip=[
+            alt.Tooltip("epsilon:Q", title="ε"),
+            alt.Tooltip("gain:Q", format="+.4f"),
+            alt.Tooltip("low:Q", title="from", format="+.4f"),
+            alt.Tooltip("high:Q", title="to", format="+.4f"),
+        ],
+    )
+    marks = pd.DataFrame({"epsilon": [epsilon], "zero": [0.0]})
+    chosen = alt.Chart(marks).mark_rule(strokeDash=[4, 4], color=QUIET).encode(x="epsilon:Q")
+    zero = alt.Chart(marks).mark_rule(color=ALONE_COLOUR).encode(y="zero:Q")
+    return (zero + band + line + chosen).properties(height=220)
+
+
+def norms_chart(table: pd.DataFrame) -> Any:
+    """Norms of updates: a point per merchant, phases in order, one row of charts per array.
+
+    Args:
+        table: columns phase, merchant, array, norm.
+    """
+    phases = list(dict.fromkeys(sorted(table["phase"], key=_natural)))
+    return (
+        alt.Chart(table)
+        .mark_circle(size=90, opacity=0.85)
+        .encode(
+            x=alt.X("phase:N", sort=phases, title=None),
+            y=alt.Y("norm:Q", title="norm", axis=_numbers()),
+            color=alt.Color("merchant:N", title=None, legend=alt.Legend(orient="top", columns=3)),
+            tooltip=["phase:N", "merchant:N", "array:N", alt.Tooltip("norm:Q", format=".4g")],
+        )
+        .properties(height=150)
+        .facet(row=alt.Row("array:N", title=None))
+        .resolve_scale(y="independent")
+    )
+
+
+def _natural(name: str) -> tuple[str, int]:
+    """als-10 after als-9."""
+    head, _, tail = name.rpartition("-")
+    return (head, int(tail)) if tail.isdigit() else (name, -1)
 
 
 def _names() -> Any:
