@@ -25,6 +25,8 @@ from recsys.privacy.spending import Tally, mu_left
 __all__ = [
     "FORMAT",
     "KINDS",
+    "PEER_APPROVED",
+    "PEER_REVOKED",
     "Approval",
     "Books",
     "Cost",
@@ -37,6 +39,9 @@ __all__ = [
 FORMAT = 1
 TOLERANCE = 1e-9
 """Relative slack of comparisons, so that a plan calibrated exactly to a budget fits it."""
+
+PEER_APPROVED, PEER_REVOKED = "peer-approved", "peer-revoked"
+"""Notes by which the merchant decides whom it hears."""
 
 KINDS = frozenset(
     ("created", "requested", "approved", "rejected", "revoked", "reserved", "committed", "failed")
@@ -122,6 +127,8 @@ class Books:
         self.runs: dict[str, Reservation] = {}
         self.phases: set[tuple[str, str]] = set()
         self.by_study: dict[str, Tally] = {}
+        self.revoked: set[str] = set()
+        self.peers: dict[str, str] = {}
         self.limit = 0.0
 
     def apply(self, entry: Entry) -> None:
@@ -182,10 +189,19 @@ class Books:
         if (entry.seq == 1) != (entry.kind == "created"):
             raise ValueError("the ledger starts with its creation, once")
         if entry.note:
+            self._noted(entry)
             return
         if entry.kind not in KINDS:
             raise ValueError("unknown kind")
         getattr(self, f"_{entry.kind}")(entry)
+
+    def _noted(self, entry: Entry) -> None:
+        """Notes book nothing, but whom the merchant hears is decided by the last one about them."""
+        email = str(entry.body.get("email", ""))
+        if entry.kind == PEER_APPROVED:
+            self.peers[email] = str(entry.body.get("fingerprint", ""))
+        elif entry.kind == PEER_REVOKED:
+            self.peers[email] = ""
 
     def _created(self, entry: Entry) -> None:
         if entry.body["format"] != FORMAT:
@@ -210,6 +226,7 @@ class Books:
         events = tuple(event_from_dict(event) for event in body["events"])
         self.requests[request.request_id] = replace(request, state="approved")
         self.owners[entry.study] = request.sender
+        self.revoked.discard(entry.study)
         self.approvals[entry.study] = Approval(
             request.request_id,
             *request.binding,
@@ -229,6 +246,7 @@ class Books:
 
     def _revoked(self, entry: Entry) -> None:
         self.approvals.pop(entry.study, None)
+        self.revoked.add(entry.study)
         for run in list(self.runs.values()):
             if run.study == entry.study and run.state == "reserved":
                 self.runs[run.job] = replace(run, state="failed")

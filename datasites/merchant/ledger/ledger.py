@@ -153,6 +153,16 @@ class Ledger:
         with self._journal.reading() as books:
             return rules.active(books, self._journal.clock(), study)
 
+    def is_revoked(self, study: str) -> bool:
+        """Whether the study's last approval was taken back (an expired one was not)."""
+        with self._journal.reading() as books:
+            return study in books.revoked
+
+    def peers(self) -> dict[str, str]:
+        """Last decision per peer: the fingerprint that was approved, or "" when revoked."""
+        with self._journal.reading() as books:
+            return dict(books.peers)
+
     def requests(self) -> list[Request]:
         """Every request in the order of arrival."""
         with self._journal.reading() as books:

@@ -123,6 +123,7 @@ def reserve(
         raise ReviewError(
             f"Study '{study}' has no active approval: it was never given, was revoked, or expired."
         )
+    _heard(books, approval.sender)
     if code_sha256 not in (None, approval.code_sha256):
         raise ReviewError(f"The code of job '{job}' is not the code that was approved.")
     if params_sha256 not in (None, approval.params_sha256):
@@ -149,6 +150,7 @@ def reserve(
 def commit(books: Books, job: str, released: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """The study and body of a commit."""
     study = _open(books, job)
+    _heard(books, books.requests[books.runs[job].request_id].sender)
     facts = plain("the facts of a release", released, _BODY_LIMIT)
     arrays = facts.get("arrays")
     if (
@@ -223,6 +225,12 @@ def _waiting(books: Books, request_id: str) -> Request:
             f"Request '{request_id}' was {known.state} before. Ask its sender to submit it anew."
         )
     return known
+
+
+def _heard(books: Books, sender: str) -> None:
+    """Raise ReviewError if the merchant revoked this peer; the turn makes that one step."""
+    if books.peers.get(sender) == "":
+        raise ReviewError(f"The peer {sender[:120]} was revoked: nothing of it runs or leaves.")
 
 
 def _open(books: Books, job: str) -> str:

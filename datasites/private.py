@@ -1,0 +1,75 @@
+"""Folders and files that only their owner may touch: keys, pinned peers, what was quarantined."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from datasites.errors import SettingsError
+
+__all__ = ["check_private_file", "private_folder", "problems"]
+
+
+def private_folder(path: Path) -> Path:
+    """Make a folder that only its owner can enter, and return it.
+
+    One that others could enter is closed. Raises SettingsError for a link or somebody else's.
+    """
+    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    _check_owner(path, stat.S_ISDIR, "folder")
+    path.chmod(0o700)
+    return path
+
+
+def check_private_file(path: Path) -> None:
+    """Take away everybody else's rights to a file, if it is there.
+
+    Raises SettingsError for a link, for anything but a plain file, and for a file of somebody
+    else's: whoever can put those here could read or swap what is kept.
+    """
+    try:
+        facts = _check_owner(path, stat.S_ISREG, "file")
+    except FileNotFoundError:
+        return
+    if stat.S_IMODE(facts.st_mode) != 0o600:
+        path.chmod(0o600)
+
+
+def problems(keys: Path) -> Iterator[str]:
+    """What is wrong with a folder of keys and peers, in words; nothing is changed."""
+    for path, wanted in (
+        (keys.parent, 0o700),
+        (keys, 0o700),
+        *((file, 0o600) for file in _in(keys)),
+    ):
+        try:
+            kind = stat.S_ISDIR if wanted == 0o700 else stat.S_ISREG
+            mode = stat.S_IMODE(_check_owner(path, kind, "file").st_mode)
+        except FileNotFoundError:
+            continue
+        except SettingsError as error:
+            yield str(error)
+            continue
+        if mode & ~wanted:
+            yield f"{path.name} is open to others (mode {mode:04o}, expected {wanted:04o})"
+
+
+def _in(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.json")) if folder.is_dir() else []
+
+
+def _check_owner(path: Path, kind: Callable[[int], bool], name: str) -> os.stat_result:
+    facts = path.lstat()
+    if not kind(facts.st_mode):
+        raise SettingsError(
+            f"expected {path.name} to be a {name} of its own, found a link or something else. "
+            f"Put the real {name} there; private things are never kept behind links"
+        )
+    if facts.st_uid not in (os.geteuid(), 0):
+        raise SettingsError(
+            f"expected {path.name} to belong to this user, found another owner. "
+            "Run ToyFed as the user that owns its home"
+        )
+    return facts
