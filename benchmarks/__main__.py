@@ -6,7 +6,8 @@ toys, needs --data).
 
 Long, alone and with options of their own: `quality --data DIR` (every recipe, budget and number of
 merchants), `size` (what joining adds as a market grows); both go on where they were stopped.
-`federation` (merges side by side where merchants are unequal) takes minutes.
+`federation` (merges side by side where merchants are unequal) takes minutes. `soak` (hundreds of
+rounds, dozens of merchants) says whether anything grows or slows down.
 """
 
 from __future__ import annotations
@@ -15,10 +16,15 @@ import argparse
 import sys
 from pathlib import Path
 
-from benchmarks import federation, landmarks, memory, privacy, quality, size, speed
+from benchmarks import federation, landmarks, memory, privacy, quality, size, soak, speed
 
 PARTS = ("privacy", "speed", "memory", "landmarks")
-LONG = {"federation": federation.main, "quality": quality.main, "size": size.main}
+LONG = {
+    "federation": federation.main,
+    "quality": quality.main,
+    "size": size.main,
+    "soak": soak.main,
+}
 
 
 def main() -> None:
