@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from datasites.syftbox import ScientistLink
 
 __all__ = ["Coordinator", "Progress"]
+
+_KEPT_UPDATES = 20  # phases whose updates a scientist may still look at
 
 
 class Coordinator:
@@ -99,6 +102,8 @@ class Coordinator:
             )
         done = self.checkpoint()
         state = self._load_state(done)
+        if done["finished"]:
+            self._tidy(done, merchants)  # a crash may have come before it
         for phase in self.proposal.phases:
             if phase.name in done["finished"]:
                 continue
@@ -127,7 +132,7 @@ class Coordinator:
             done["contributors"][phase.name] = [update.merchant for update in updates]
             done["dropped"][phase.name] = dropped
             self._save_state(done, state)
-            self._tidy(phase.name)
+            self._tidy(done, merchants)
             yield Progress("merged", phase.name, detail=f"{len(updates)} of {len(merchants)}")
         yield from self._deliver(state, merchants)
 
@@ -233,9 +238,14 @@ class Coordinator:
         if old and old != done["state"]:
             (self.folder / old).unlink(missing_ok=True)
 
-    def _tidy(self, phase: str) -> None:
-        if self.recipe.state_for(phase, self._load_state(self.checkpoint())):
-            self.link.delete_state(f"{self.proposal.study}-{phase}")
+    def _tidy(self, done: dict[str, Any], merchants: list[str]) -> None:
+        """Remove what a finished phase leaves in the share and here, so that nothing adds up."""
+        last = done["finished"][-1]
+        self.link.delete_state(f"{self.proposal.study}-{last}")
+        for merchant in merchants:
+            self.link.forget(merchant, f"{self.proposal.study}-{last}")
+        for phase in done["finished"][:-_KEPT_UPDATES]:
+            shutil.rmtree(self.folder / "updates" / phase, ignore_errors=True)
 
     def _deliver(self, state: dict[str, np.ndarray], merchants: list[str]) -> Iterator[Progress]:
         """Write artefact and model card, send them to every merchant, wait until they serve it."""
@@ -277,6 +287,11 @@ class Coordinator:
                 time.sleep(self.home.settings.poll_seconds)
         for merchant in waiting:
             yield Progress("dropped", "result", merchant, "has not taken up the model yet")
+        if not waiting:
+            self.link.delete_state(name)
+        for phase in self.proposal.phases:
+            for merchant in merchants:  # answers that came too late for their round
+                self.link.forget(merchant, f"{self.proposal.study}-{phase.name}")
         done = self.checkpoint()
         done["delivered"] = [name for name in merchants if name not in waiting]
         atomic_write_text(self.folder / "checkpoint.json", json.dumps(done))

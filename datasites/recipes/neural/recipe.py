@@ -98,6 +98,9 @@ class NeuralRecipe(Recipe):
         bounded = np.clip(merged, -LARGEST, LARGEST).astype(np.float32)
         state |= remembered | {NETWORK: bounded, f"round:{phase}": bounded}
         chosen = NeuralSettings.from_dict(settings)
+        # Only the rounds that will be averaged: a checkpoint must not grow with every round.
+        early = int(phase.rpartition("-")[2]) - chosen.averaged_rounds
+        state.pop(f"round:{train_phase(early)}", None)
         if phase == train_phase(chosen.rounds):
             first = max(1, chosen.rounds - chosen.averaged_rounds + 1)
             rounds = [f"round:{train_phase(t)}" for t in range(first, chosen.rounds + 1)]

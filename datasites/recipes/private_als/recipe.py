@@ -151,6 +151,8 @@ class PrivateALSRecipe(Recipe):
             state |= remembered
         bounded = np.clip(merged, -_MOST, _MOST).astype(np.float32)
         state["item_embeddings"] = state[f"round:{phase}"] = bounded
+        # Only the rounds that will be averaged: a checkpoint must not grow with every round.
+        state.pop(f"round:als-{int(phase.removeprefix('als-')) - chosen.averaged_rounds}", None)
         if phase == f"als-{chosen.rounds}":
             rounds = [state.get(f"round:als-{t}") for t in range(1, chosen.rounds + 1)]
             finished = [embeddings for embeddings in rounds if embeddings is not None]

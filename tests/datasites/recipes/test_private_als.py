@@ -109,6 +109,16 @@ def test_a_merchant_that_sends_huge_numbers_does_not_end_the_study(rule: str) ->
     assert np.isfinite(state["item_embeddings"]).all()
 
 
+def test_the_state_does_not_grow_with_the_rounds() -> None:
+    settings = RECIPE.complete({"factors": 2, "rounds": 9, "averaged_rounds": 3})
+    state, sizes = counted(a=([9.0, 0.0], 10.0)), []
+    for number in range(1, 10):
+        state = RECIPE.merge(f"als-{number}", [learned("a", number)], state, settings, "fedavg")
+        sizes.append(len(state))
+    assert len(set(sizes[2:])) == 1
+    np.testing.assert_allclose(state["item_embeddings"], 8.0)  # the mean of 7, 8 and 9
+
+
 def test_the_noise_of_the_counts_is_kept_for_merges_that_ask_for_it() -> None:
     event = GaussianEvent("counts", 2.0, 29.0)
     arrays = {"item_counts": np.ones(2), "shopper_count": np.ones(1)}
