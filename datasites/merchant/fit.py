@@ -38,6 +38,8 @@ from recsys.errors import ArtifactError, ModelError
 from recsys.files import atomic_path, atomic_write_text
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from recsys.data import Catalogue, Shop
     from recsys.evaluation import Evaluation
     from recsys.models import Recommender
@@ -158,7 +160,8 @@ def fit(home: MerchantHome, study: str) -> None:
         "weights": {"alone": mix.alone, "federated": mix.federated},
     }
     folder = home.private / "quality"
-    _write_per_shopper(folder / f"{study}.npz", measured)
+    history = shop.split.before_test().lengths
+    _write_per_shopper(folder / f"{study}.npz", measured, history[_judged(shop)])
     atomic_write_text(folder / f"{study}.json", json.dumps(facts), mode=0o600)
     _prepare_serving(home, study, shop, catalogue, mix)
 
@@ -185,10 +188,9 @@ def _measure(
 ) -> dict[str, Evaluation]:
     from recsys.evaluation import evaluate
     from recsys.models import Blend
-    from recsys.models.blend_weights import evenly
 
     history, targets = shop.split.before_test(), shop.split.test
-    judged = evenly(np.flatnonzero(targets.lengths > 0), _MOST_JUDGED)
+    judged = _judged(shop)
     own = own_components()
     shared = shared_components(home, study)
     for component in (own | shared).values():
@@ -203,6 +205,13 @@ def _measure(
     }
     known, wanted = history.rows(judged), targets.rows(judged)
     return {name: evaluate(model, known, wanted) for name, model in models.items()}
+
+
+def _judged(shop: Shop) -> NDArray[np.int64]:
+    """Rows of the shoppers that figures are taken from, evenly over all that have a target."""
+    from recsys.models.blend_weights import evenly
+
+    return evenly(np.flatnonzero(shop.split.test.lengths > 0), _MOST_JUDGED)
 
 
 def _prepare_serving(
@@ -221,13 +230,18 @@ def _prepare_serving(
     write_bundle(home, study, components, mix)
 
 
-def _write_per_shopper(path: Path, measured: Mapping[str, Evaluation]) -> None:
-    """Exact figures per judged shopper, for intervals; only this merchant's own pages read them."""
-    arrays = {
-        f"{model}|{metric}": values
-        for model, found in measured.items()
-        for metric, values in found.per_shopper.items()
-    } | {f"{model}|lists": found.lists for model, found in measured.items()}
+def _write_per_shopper(
+    path: Path, measured: Mapping[str, Evaluation], purchases: NDArray[np.int64]
+) -> None:
+    """Exact figures per judged shopper, for intervals; only this merchant's own pages read them.
+
+    Args:
+        purchases: int64 [n_judged], how many each of them had bought before.
+    """
+    arrays: dict[str, NDArray[Any]] = {"purchases": purchases}
+    for model, found in measured.items():
+        arrays |= {f"{model}|{metric}": one for metric, one in found.per_shopper.items()}
+        arrays[f"{model}|lists"] = found.lists
     path.parent.mkdir(mode=0o700, exist_ok=True)
     with atomic_path(path, mode=0o600) as temporary, temporary.open("wb") as file:
         np.savez(file, allow_pickle=False, **arrays)

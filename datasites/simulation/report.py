@@ -20,6 +20,8 @@ from recsys.evaluation import (
     KS,
     Evaluation,
     Report,
+    bought_groups,
+    by_group,
     combine,
     evaluate,
     measured,
@@ -29,6 +31,8 @@ from recsys.files import atomic_write_text
 from recsys.models import Blend, Popularity
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from datasites.simulation.story import Story
 
 __all__ = ["build_report", "write_manifest"]
@@ -42,6 +46,8 @@ def build_report(story: Story, report: Report) -> None:
     study = story.settings.study
     found = {name: _quality(home, study) for name, home in story.merchants.items()}
     names = [name for name, models in found.items() if models]
+    bought = np.concatenate([_purchases(story.merchants[name], study) for name in names])
+    at = np.repeat(names, [found[name]["alone"].n for name in names])
     per_model: dict[str, dict[str, Evaluation]] = {
         model: {name: found[name][model] for name in names} for model in found[names[0]]
     }
@@ -60,6 +66,10 @@ def build_report(story: Story, report: Report) -> None:
         "high": gain.high,
         "n": float(alone.size),
         "taken_up_by": float(sum(_takes_up(story.merchants[name], study) for name in names)),
+    }
+    report.groups = {
+        "purchases of a shopper": by_group(alone, together, bought_groups(bought), rng),
+        "shoppers of a merchant": by_group(alone, together, _size_groups(at), rng),
     }
     report.privacy = {name: _privacy(home) for name, home in story.merchants.items()}
     report.settings = {
@@ -97,6 +107,8 @@ def _quality(home: MerchantHome, study: str) -> dict[str, Evaluation]:
     models: dict[str, dict[str, Any]] = {}
     with np.load(file, allow_pickle=False) as arrays:
         for key in arrays.files:
+            if key == "purchases":
+                continue
             model, _, metric = key.partition("|")
             models.setdefault(model, {})[metric] = arrays[key]
     found = {}
@@ -104,6 +116,23 @@ def _quality(home: MerchantHome, study: str) -> dict[str, Evaluation]:
         lists = metrics.pop("lists")
         found[model] = Evaluation(metrics, np.arange(len(lists)), lists, KS, n_items)
     return found
+
+
+def _purchases(home: MerchantHome, study: str) -> NDArray[np.int64]:
+    """How many toys each judged shopper had bought before the one to be found."""
+    with np.load(home.private / "quality" / f"{study}.npz", allow_pickle=False) as arrays:
+        found: NDArray[np.int64] = arrays["purchases"]
+    return found
+
+
+def _size_groups(at: NDArray[np.str_]) -> dict[str, NDArray[np.bool_]]:
+    """Judged shoppers by how many their merchant has, in three bands of merchants."""
+    names, sizes = np.unique(at, return_counts=True)
+    bands = np.array_split(names[np.argsort(sizes)], 3)
+    titles = ("smallest merchants", "merchants in between", "largest merchants")
+    return {
+        title: np.isin(at, band) for title, band in zip(titles, bands, strict=True) if band.size
+    }
 
 
 def _takes_up(home: MerchantHome, study: str) -> bool:

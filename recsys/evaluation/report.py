@@ -75,6 +75,8 @@ class Report:
             that it waited for, MB).
         gain: what joining adds to ndcg@10, paired over shoppers: mean, low, high, n;
             `taken_up_by`, how many merchants' blends give weight to what was shared.
+        groups: kind of grouping to group to ndcg@10 `alone` and `together`, their paired
+            difference `gain` with `low` and `high`, and `n`.
     """
 
     settings: dict[str, Any] = field(default_factory=dict)
@@ -82,6 +84,7 @@ class Report:
     privacy: dict[str, dict[str, float]] = field(default_factory=dict)
     cost: dict[str, dict[str, float]] = field(default_factory=dict)
     gain: dict[str, float] = field(default_factory=dict)
+    groups: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
 
     @contextlib.contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -118,12 +121,16 @@ class Report:
             }
             parts = [dict(facts[name]) for name in ("settings", "privacy", "cost")]
             gain = _with_nan(facts.get("gain", {}))
+            groups = {
+                kind: {name: _with_nan(found) for name, found in members.items()}
+                for kind, members in facts.get("groups", {}).items()
+            }
         except (AttributeError, KeyError, TypeError, ValueError):
             raise DataError(
                 "Expected a report with settings, results, privacy and cost, found another "
                 "document. Give a file that --report wrote."
             ) from None
-        return cls(parts[0], results, parts[1], parts[2], gain)
+        return cls(parts[0], results, parts[1], parts[2], gain, groups)
 
     def table(self) -> str:
         """Return the models' overall figures as lines of text."""

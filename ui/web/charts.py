@@ -10,10 +10,12 @@ import pandas as pd
 __all__ = [
     "cost_chart",
     "expected_chart",
+    "groups_chart",
     "merchants_chart",
     "models_chart",
     "norms_chart",
     "privacy_chart",
+    "toy_map_chart",
 ]
 
 ALONE, TOGETHER = "alone", "together"
@@ -172,6 +174,58 @@ def expected_chart(curves: pd.DataFrame, recipe: str, epsilon: float) -> Any:
     chosen = alt.Chart(marks).mark_rule(strokeDash=[4, 4], color=QUIET).encode(x="epsilon:Q")
     zero = alt.Chart(marks).mark_rule(color=ALONE_COLOUR).encode(y="zero:Q")
     return (zero + band + line + chosen).properties(height=220)
+
+
+def groups_chart(table: pd.DataFrame) -> Any:
+    """What joining adds in each group, with its interval; groups from top to bottom.
+
+    Args:
+        table: columns group, gain, low, high, n, alone, together.
+    """
+    order = list(table["group"])
+    base = alt.Chart(table).encode(y=alt.Y("group:N", sort=order, title=None, axis=_names()))
+    tooltip = [
+        "group:N",
+        alt.Tooltip("n:Q", title="shoppers", format=",.0f"),
+        alt.Tooltip("alone:Q", format=".4f"),
+        alt.Tooltip("together:Q", format=".4f"),
+        alt.Tooltip("gain:Q", format="+.4f"),
+    ]
+    whiskers = base.mark_rule(strokeWidth=3, opacity=0.6).encode(
+        x=alt.X("low:Q", title="NDCG@10, together minus alone", axis=_numbers()), x2="high:Q"
+    )
+    points = base.mark_circle(size=120, opacity=1).encode(
+        x="gain:Q",
+        tooltip=tooltip,
+        color=alt.condition("datum.gain >= 0", alt.value(QUIET), alt.value("#d00000")),
+    )
+    zero = alt.Chart(pd.DataFrame({"x": [0.0]})).mark_rule(strokeDash=[4, 4]).encode(x="x:Q")
+    return (zero + whiskers + points).properties(height=(ROW + 8) * len(table) + AXIS)
+
+
+def toy_map_chart(table: pd.DataFrame) -> Any:
+    """Toys as points: near ones are alike to the model. Hover for the title, drag and zoom.
+
+    Args:
+        table: columns x, y, title, category, brand, price, found.
+    """
+    click = alt.selection_point(fields=["category"], bind="legend")
+    return (
+        alt.Chart(table)
+        .mark_circle()
+        .encode(
+            x=alt.X("x:Q", axis=None, scale=alt.Scale(zero=False)),
+            y=alt.Y("y:Q", axis=None, scale=alt.Scale(zero=False)),
+            color=alt.Color("category:N", title=None, legend=alt.Legend(orient="right")),
+            size=alt.condition("datum.found", alt.value(160), alt.value(45)),
+            opacity=alt.condition(click & "datum.found", alt.value(0.95), alt.value(0.12)),
+            order=alt.Order("found:Q"),
+            tooltip=["title:N", "category:N", "brand:N", alt.Tooltip("price:Q", format=".2f")],
+        )
+        .add_params(click)
+        .properties(height=560)
+        .interactive()
+    )
 
 
 def norms_chart(table: pd.DataFrame) -> Any:

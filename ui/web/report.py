@@ -49,6 +49,8 @@ class Report:
         privacy: columns merchant and whatever the report says of each: epsilon, delta, events.
         cost: columns phase, seconds, peak_mb.
         gain: what joining adds over all shoppers; None where the report does not say.
+        groups: columns kind, group, alone, together, gain, low, high, n of ndcg@10, groups in the
+            report's order.
     """
 
     raw: str
@@ -57,6 +59,7 @@ class Report:
     privacy: pd.DataFrame
     cost: pd.DataFrame
     gain: Gain | None
+    groups: pd.DataFrame
 
     def metrics(self) -> list[str]:
         """Names of the metrics, in the report's order."""
@@ -102,6 +105,7 @@ def read_report(path: Path) -> Report:
             privacy=_rows(values.get("privacy", {}), "merchant", ["epsilon", "delta", "events"]),
             cost=_rows(values.get("cost", {}), "phase", ["seconds", "peak_mb"]),
             gain=_gain(values.get("gain")),
+            groups=_groups(values.get("groups", {})),
         )
     except FileNotFoundError:
         raise SettingsError(
@@ -119,6 +123,16 @@ def _gain(found: dict[str, Any] | None) -> Gain | None:
         return None
     mean, low, high = (float(found[name]) for name in ("ndcg@10", "low", "high"))
     return Gain(mean, low, high, int(found["n"]))
+
+
+def _groups(found: dict[str, dict[str, dict[str, float]]]) -> pd.DataFrame:
+    names = ["alone", "together", "gain", "low", "high", "n"]
+    rows = [
+        {"kind": kind, "group": group} | {name: float(facts[name]) for name in names}
+        for kind, members in found.items()
+        for group, facts in members.items()
+    ]
+    return pd.DataFrame(rows, columns=["kind", "group", *names])
 
 
 def _figures(results: dict[str, Any]) -> pd.DataFrame:

@@ -29,7 +29,7 @@ def small_report() -> Report:
 
 def test_the_document_has_the_agreed_shape() -> None:
     document = json.loads(small_report().to_json())
-    assert document.keys() == {"settings", "results", "privacy", "cost", "gain"}
+    assert document.keys() == {"settings", "results", "privacy", "cost", "gain", "groups"}
     model = document["results"]["popularity"]
     assert model.keys() == {"overall", "ci", "merchants"}
     low, high = model["ci"]["ndcg@10"]

@@ -152,7 +152,29 @@ def report(tmp_path: Path) -> Path:
                 "privacy": {SHOP: {"epsilon": 0.9, "delta": 1e-5, "events": 5}},
                 "cost": {"als-1": {"seconds": 3.5, "peak_mb": 300}},
                 "gain": {"ndcg@10": 0.01, "low": 0.004, "high": 0.016, "n": 99},
+                "groups": {
+                    "purchases of a shopper": {
+                        "1 to 3": _group(0.06, 0.09),
+                        "4 or more": _group(0.09, 0.08),
+                    },
+                    "shoppers of a merchant": {
+                        "small": _group(0.05, 0.06),
+                        "large": _group(0.09, 0.09),
+                    },
+                },
             }
         )
     )
     return file
+
+
+def _group(alone: float, together: float) -> dict[str, float]:
+    gain = together - alone
+    return {
+        "alone": alone,
+        "together": together,
+        "gain": gain,
+        "low": gain - 0.01,
+        "high": gain + 0.01,
+        "n": 40,
+    }

@@ -6,14 +6,20 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from datasites.errors import SettingsError
-from tests.ui.web.market import BARE, SHOP, texts
-from ui.web.charts import merchants_chart, models_chart
+from datasites.merchant import MerchantHome
+from datasites.merchant.store import load_catalogue
+from recsys.artifact import SharedModel, save_model
+from tests.ui.web.market import BARE, SHOP, join, texts
+from ui.web.charts import groups_chart, merchants_chart, models_chart
 from ui.web.manifest import Manifest, write_manifest
 from ui.web.report import ALL, read_report
+from ui.web.toy_map import shared_vectors, toy_map
+from ui.web.views.insights.download import _picture
 
 OpenPage = Callable[[str], AppTest]
 
@@ -31,9 +37,10 @@ def test_figures_gains_privacy_and_cost(manifest: Path, report: Path, open_page:
     assert "Merchants not worse off 1 of 2" in told
     assert "Privacy of every shopper ε 0.9" in told
     assert "Joining adds +0.0100 NDCG@10** (95 %: +0.0040 to +0.0160), paired over 99" in told
-    assert len(page.get("vega_lite_chart")) == 5  # two of quality, gains, privacy, cost
+    # Two of quality, merchants, two kinds of groups, privacy, its curve, cost.
+    assert len(page.get("vega_lite_chart")) == 8
     labels = {button.proto.label for button in page.get("download_button")}
-    assert labels == {"JSON", "CSV"}
+    assert labels == {"JSON", "CSV", "PNG"}
 
 
 def test_a_report_that_is_not_of_a_simulation_claims_nothing(
@@ -86,3 +93,59 @@ def test_damaged_reports_are_refused_readably(
         read_report(file)
     write_manifest(manifest, Manifest(report=file))
     assert "is not a report" in texts(open_page("insights"))
+
+
+def test_light_and_heavy_shoppers_are_told_apart(report: Path) -> None:
+    table = read_report(report).groups
+    assert list(table.columns) == ["kind", "group", "alone", "together", "gain", "low", "high", "n"]
+    assert list(table["group"]) == ["1 to 3", "4 or more", "small", "large"]
+    drawn = groups_chart(table[table["kind"] == "purchases of a shopper"]).to_dict()
+    assert "1 to 3" in json.dumps(drawn)
+
+
+def test_a_picture_can_be_taken_along(report: Path) -> None:
+    table = read_report(report).groups
+    assert _picture(groups_chart(table)).startswith(b"\x89PNG")
+
+
+def test_the_map_of_toys(
+    manifest: Path, homes: dict[str, MerchantHome], open_page: OpenPage
+) -> None:
+    assert "No shared model here yet" in texts(open_page("insights"))
+    home = homes[SHOP]
+    join(home)
+    write_manifest(manifest, Manifest(merchants=(home.root,)))
+    page = open_page("insights")
+    told = texts(page)
+    assert "bought by the same shoppers" in told
+    assert "60 toys" in told
+    page.text_input(key="map-words").set_value("no such toy").run()
+    assert "0 of 60 toys match" in texts(page)
+
+
+def test_a_map_of_few_toys_and_of_a_model_without_embeddings(
+    homes: dict[str, MerchantHome], tmp_path: Path
+) -> None:
+    catalogue = load_catalogue(homes[SHOP])
+    save_model(
+        tmp_path / "model",
+        SharedModel(
+            recipe="co-purchase",
+            settings={},
+            catalogue_digest=catalogue.digest,
+            epsilon={},
+            delta=1e-5,
+            events={},
+            arrays={"item_counts": np.ones(catalogue.n_items, np.float32)},
+        ),
+    )
+    vectors, items, says = shared_vectors(tmp_path / "model", catalogue)
+    assert "learns no embeddings" in says
+    assert vectors.shape[0] == items.size == catalogue.n_items
+    for n in (1, 2, 5):
+        table = toy_map(vectors[:n], items[:n], catalogue)
+        assert len(table) == n
+        assert np.isfinite(table[["x", "y"]]).all().all()
+    assert set(toy_map(np.zeros_like(vectors), items, catalogue)["title"]) == set(
+        catalogue.frame["title"]
+    )

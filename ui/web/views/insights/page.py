@@ -10,6 +10,8 @@ from datasites.errors import SettingsError
 from ui.web.charts import cost_chart, merchants_chart, models_chart, privacy_chart
 from ui.web.manifest import current_manifest
 from ui.web.report import Gain, Report, dearest_privacy, read_report
+from ui.web.views.insights.download import chart_and_downloads
+from ui.web.views.insights.more import show_breadth, show_curve, show_groups, show_toy_map
 
 __all__ = ["page"]
 
@@ -22,6 +24,8 @@ def page() -> None:
     st.title("Insights", anchor=False)
     report = _open(manifest.report)
     if report is None:
+        show_toy_map(manifest)
+        show_curve()
         return
     if manifest.simulation:
         st.warning(
@@ -33,15 +37,22 @@ def page() -> None:
     _headline(report)
     if report.gain is not None:
         _joining(report.gain)
-    quality, merchants, privacy, cost, table = st.tabs(
-        ["Quality", "Who gains", "Privacy", "Cost", "All figures"], key="insights-tab"
+    quality, merchants, breadth, toys, privacy, cost, table = st.tabs(
+        ["Quality", "Who gains", "Breadth", "Map of toys", "Privacy", "Cost", "All figures"],
+        key="insights-tab",
     )
     with quality:
         _quality(report)
     with merchants:
         _merchants(report)
+        show_groups(report)
+    with breadth:
+        show_breadth(report)
+    with toys:
+        show_toy_map(manifest)
     with privacy:
         _privacy(report)
+        show_curve()
     with cost:
         _cost(report)
     with table:
@@ -115,7 +126,8 @@ def _quality(report: Report) -> None:
     for column, metric in zip(st.columns(max(1, len(shown))), shown, strict=True):
         with column:
             st.markdown(f"**{_label(metric)}**")
-            st.altair_chart(models_chart(report.overall(metric), _label(metric)), width="stretch")
+            rows = report.overall(metric)
+            chart_and_downloads(models_chart(rows, _label(metric)), rows, metric)
     st.caption(
         "Over all shoppers of all merchants; yellow lines are 95 % intervals. HR@10: how often "
         "the toy bought next is among ten recommended. NDCG@10: the same, and more the higher it "
@@ -136,7 +148,8 @@ def _merchants(report: Report) -> None:
     if table.empty:
         st.info("This report does not compare merchants alone and together.")
         return
-    st.altair_chart(merchants_chart(table, _label(metric or CHARTED[0])), width="stretch")
+    chart = merchants_chart(table, _label(metric or CHARTED[0]))
+    chart_and_downloads(chart, table, "merchants alone and together")
 
 
 def _privacy(report: Report) -> None:
@@ -144,7 +157,7 @@ def _privacy(report: Report) -> None:
     if table.empty:
         st.info("This report says nothing about privacy: nothing was released.")
         return
-    st.altair_chart(privacy_chart(table), width="stretch")
+    chart_and_downloads(privacy_chart(table), table, "privacy spent")
     st.caption(
         "What one shopper's presence at a merchant can change in everything that was released: at "
         "most a factor e^ε in any probability, save for probability δ."
@@ -156,7 +169,7 @@ def _cost(report: Report) -> None:
     if report.cost.empty:
         st.info("This report says nothing about time and memory.")
         return
-    st.altair_chart(cost_chart(report.cost), width="stretch")
+    chart_and_downloads(cost_chart(report.cost), report.cost, "cost")
     st.dataframe(report.cost, hide_index=True)
 
 
