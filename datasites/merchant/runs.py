@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -52,11 +53,18 @@ def prepare(home: MerchantHome, job: str, proposal: Proposal, phase: Phase) -> P
 
 
 def execute(
-    home: MerchantHome, job: str, code_folder: Path, code_sha256: str, phase: Phase
+    home: MerchantHome,
+    job: str,
+    code_folder: Path,
+    code_sha256: str,
+    phase: Phase,
+    *,
+    cancelled: Callable[[], bool] | None = None,
 ) -> dict[str, Any]:
     """Run one phase in the sandbox, pass its outputs through the gate and keep the release.
 
-    Returns the facts that the ledger books: names, shapes and sha256 of what may leave.
+    Returns the facts that the ledger books: names, shapes and sha256 of what may leave. When
+    `cancelled` says yes the run ends within a second.
 
     Privacy: costs what `phase` declares; the caller has reserved it. Nothing leaves here.
     Raises SandboxError or GateError with the reason for the merchant's eyes.
@@ -80,6 +88,7 @@ def execute(
             limits=limits,
             expected_digest=code_sha256,
             unsafe_no_sandbox=home.settings.unsafe_no_sandbox,
+            cancelled=cancelled,
         )
     facts = {
         "ok": outcome.ok,

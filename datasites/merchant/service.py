@@ -22,7 +22,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -53,6 +53,12 @@ class Service:
         self.ledger = ledger
         self._told: set[tuple[str, str]] = set()
         self._fits: dict[str, int] = {}
+        # Decisions are booked by other processes; the link asks before it takes or sends anything.
+        link.hears = self._hears
+
+    def _hears(self, peer: str) -> bool:
+        """Whether a peer is not revoked, by the newest decision in the ledger."""
+        return not peers.is_revoked(self.ledger, peer)
 
     def recover(self) -> None:
         """Declare runs that a crash cut off as lost, before anything else happens.
@@ -62,10 +68,21 @@ class Service:
         """
         for job in self.ledger.open_reservations():
             if runs.has_release(self.home, job):
-                self.ledger.commit(job, runs.release_facts(self.home, job))
+                self._commit(job, runs.release_facts(self.home, job))
             else:
                 self.ledger.fail(job, "interrupted: the service stopped during this run")
                 log.warning("run was interrupted", job=job)
+
+    def _commit(self, job: str, released: dict[str, Any]) -> bool:
+        """Book what may leave; False if study or peer were revoked, and then nothing leaves."""
+        try:
+            self.ledger.commit(job, released)
+        except ReviewError as error:
+            if self.ledger.state_of(job) == "reserved":
+                self.ledger.fail(job, str(error))
+            log.warning("not released", job=job, reason=str(error))
+            return False
+        return True
 
     def step(self) -> int:
         """Sync once and handle every waiting job; returns how many were answered."""
@@ -94,7 +111,18 @@ class Service:
             )
             atomic_write_text(done, digest)
 
+    def _answer(
+        self, submission: Submission, status: str, message: str, files: dict[str, bytes]
+    ) -> bool:
+        """Reply, unless the sender was revoked meanwhile: then its jobs are dropped unanswered."""
+        if self._hears(submission.sender):
+            self.link.reply(submission.job, status, message, files)
+            return True
+        return False
+
     def _handle(self, submission: Submission) -> bool:
+        if not self._hears(submission.sender):
+            return False
         try:
             message = parse_message(submission.params)
             if isinstance(message, Proposal):
@@ -104,8 +132,7 @@ class Service:
             return self._result(submission, message)
         except (ReviewError, ArtifactError) as error:
             self._tell("refused", submission.job, str(error))
-            self.link.reply(submission.job, "refused", str(error), {})
-            return True
+            return self._answer(submission, "refused", str(error), {})
         except (DatasiteError, OSError) as error:
             # The share is away, the disk is full: the job stays queued and is tried again.
             self._tell("postponed", submission.job, _in_words(error))
@@ -117,8 +144,7 @@ class Service:
                 log.warning("run broke off", job=submission.job, kind=type(error).__name__)
                 return False
             self._tell("refused", submission.job, f"not understood: {type(error).__name__}")
-            self.link.reply(submission.job, "refused", "the message was not understood", {})
-            return True
+            return self._answer(submission, "refused", "the message was not understood", {})
 
     def _tell(self, what: str, job: str, reason: str) -> None:
         """Book and log a refusal once, however often the loop meets it again."""
@@ -132,8 +158,7 @@ class Service:
         if request.status == "pending":
             return False
         status = "done" if request.status == "approved" else "refused"
-        self.link.reply(submission.job, status, request.status_text, {})
-        return True
+        return self._answer(submission, status, request.status_text, {})
 
     def _round(self, submission: Submission, order: Round) -> bool:
         job = submission.job
@@ -143,12 +168,13 @@ class Service:
             self.recover()
             state = self.ledger.state_of(job)
         outcome = self._run(submission, order) if state is None else state
+        if self.ledger.is_revoked(order.study):
+            return self._answer(submission, "failed", "the merchant revoked this study", {})
         if outcome == "committed":
-            self.link.reply(job, "done", "", runs.release_files(self.home, job))
-        else:
-            # Why a run failed may depend on shoppers, so the reason stays here.
-            self.link.reply(job, "failed", "the run failed; its log stays at the merchant", {})
-        return True
+            return self._answer(submission, "done", "", runs.release_files(self.home, job))
+        # Why a run failed may depend on shoppers, so the reason stays here.
+        text = "the run failed; its log stays at the merchant"
+        return self._answer(submission, "failed", text, {})
 
     def _run(self, submission: Submission, order: Round) -> str:
         proposal, phase = desk.check_round(self.home, self.ledger, submission, order)
@@ -168,13 +194,22 @@ class Service:
             params_sha256=proposal.sha256,
         )
         log.info("running", job=job, phase=phase.name)
+
+        def cancelled() -> bool:
+            # Revoking a study ends its runs in the ledger.
+            return self.ledger.state_of(job) != "reserved" or not self._hears(submission.sender)
+
         try:
-            outcome = runs.execute(self.home, job, submission.code, digest, phase)
+            outcome = runs.execute(
+                self.home, job, submission.code, digest, phase, cancelled=cancelled
+            )
         except (SandboxError, GateError) as error:
-            self.ledger.fail(job, str(error))
+            if self.ledger.state_of(job) == "reserved":
+                self.ledger.fail(job, str(error))
             log.warning("run failed", job=job, reason=str(error))
             return "failed"
-        self.ledger.commit(job, outcome)
+        if not self._commit(job, outcome):
+            return "failed"
         log.info("released", job=job, arrays=sorted(outcome["arrays"]))
         return "committed"
 
@@ -197,11 +232,9 @@ class Service:
             if tries < _FIT_TRIES:
                 raise
             self._tell("model-not-served", submission.job, str(error))
-            self.link.reply(submission.job, "failed", "the model could not be taken up", {})
-            return True
-        self.link.reply(submission.job, "done", "", {})
+            return self._answer(submission, "failed", "the model could not be taken up", {})
         log.info("model is served", study=result.study)
-        return True
+        return self._answer(submission, "done", "", {})
 
 
 def serve(

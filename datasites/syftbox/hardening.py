@@ -54,6 +54,7 @@ class StrictOwnerSyncer(DatasiteOwnerSyncer):  # type: ignore[misc]
 
     shelf: JobShelf
     quarantine: Quarantine
+    hears: Callable[[str], bool]
     new_jobs: int = 0
 
     def sync(self, peer_emails: list[str], recompute_hashes: bool = True) -> None:
@@ -63,6 +64,8 @@ class StrictOwnerSyncer(DatasiteOwnerSyncer):  # type: ignore[misc]
         are sent explicitly instead.
         """
         for email in peer_emails:
+            if not self.hears(email):
+                continue
             try:
                 check_shown_key(self._connection, email)
                 for _ in range(_MESSAGES_A_SYNC):

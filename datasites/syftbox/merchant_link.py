@@ -6,7 +6,7 @@ import hashlib
 import json
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -45,9 +45,16 @@ class MerchantLink:
         email: The merchant's address, which names it to everybody.
         home: `home/syftbox` becomes PySyft's folder; `home/private` (0700) is never synced.
         share: Where the parties meet: an fsspec URL or a local path.
+
+    Attributes:
+        hears: Asked about a peer's e-mail right before anything is taken from it or sent to it;
+            no means as little as if it were revoked. Everybody accepted is heard unless set.
     """
 
+    hears: Callable[[str], bool]
+
     def __init__(self, email: str, home: Path, share: str) -> None:
+        self.hears = lambda _email: True
         party = Party(check_email(email), Path(home), ObjectStore(share), merchant=True)
         self._party = party
         self._folder = party.private / "link"
@@ -55,7 +62,10 @@ class MerchantLink:
         self._shelf = JobShelf(self._folder, inbox)
         self._quarantine = Quarantine(self._folder / "quarantine")
         self._client, self._syncer = build_merchant(
-            party, shelf=self._shelf, quarantine=self._quarantine
+            party,
+            shelf=self._shelf,
+            quarantine=self._quarantine,
+            hears=lambda email: self.hears(email),
         )
         self._threads = threading.RLock()
         self._parcels: dict[str, tuple[tuple[int, int], str]] = {}
@@ -197,7 +207,7 @@ class MerchantLink:
         accepted = set(self._party.book.accepted())
         with self._alone():
             for reply in self._shelf.undelivered():
-                if reply.record.sender in accepted:
+                if reply.record.sender in accepted and self.hears(reply.record.sender):
                     self._party.router.owner_write_event_messages_to_outbox(
                         reply.record.sender, self._message(reply)
                     )

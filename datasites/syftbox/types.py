@@ -17,11 +17,17 @@ class Peer:
         state: accepted, requested_by_me, requested_by_peer, revoked, or key_changed when the
             share shows another key than the pinned one (nothing is exchanged then).
         fingerprint: Of its identity key, in groups to read aloud; '' while no key was seen.
+        code: The pairing code's words, the same on both screens; '' while no key was seen.
+        shown_now: The other key's fingerprint where the state is key_changed, else ''.
+        compared: A fingerprint or a code of this key was compared with the peer.
     """
 
     email: str
     state: str
     fingerprint: str
+    code: str = ""
+    shown_now: str = ""
+    compared: bool = False
 
 
 @dataclass(frozen=True)

@@ -130,7 +130,7 @@ def pair(
     ledger = Ledger.open(opened.ledger_path)
     if email is not None:
         if revoke:
-            merchant_peers.revoke(ledger, email, by=getpass.getuser())
+            merchant_peers.revoke(opened, ledger, email, by=getpass.getuser())
         else:
             merchant_peers.approve(opened, ledger, email, fingerprint, by=getpass.getuser())
     seen = merchant_peers.seen(opened, ledger)

@@ -50,6 +50,7 @@ class Ending(StrEnum):
     TIME = "time"
     PROCESSES = "processes"
     OUTPUT = "output"
+    CANCELLED = "cancelled"
 
 
 @dataclass(frozen=True)

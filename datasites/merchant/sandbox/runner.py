@@ -10,7 +10,7 @@ import select
 import signal
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from datasites.merchant.sandbox.watch import Breach
 __all__ = ["run"]
 
 _POLL_SECONDS = 0.02
+_ASK_SECONDS = 0.25  # how often to ask whether the run is still wanted
 _MEGABYTE = 1024 * 1024
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,79}")
 
@@ -47,6 +48,7 @@ def run(
     *,
     expected_digest: str | None = None,
     unsafe_no_sandbox: bool = False,
+    cancelled: Callable[[], bool] | None = None,
 ) -> RunOutcome:
     """Run `main.py` of a folder of remote code, once.
 
@@ -68,6 +70,8 @@ def run(
         expected_digest: `code_digest` of the approved code, which the copy must have.
         unsafe_no_sandbox: Run with limits alone, for machines that have no sandbox. The code can
             then read and send whatever this user can.
+        cancelled: Asked before the code starts and a few times a second; the run ends at once
+            when it says yes.
 
     Raises:
         ReviewError: The code cannot be read, has no `main.py`, or is not the approved one.
@@ -98,8 +102,9 @@ def run(
         log.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
         kept = RunLog(stack.enter_context(os.fdopen(handle, "wb")))
-        cell.go()
-        breach = _follow(cell, kept, begun)
+        if cancelled is None or not cancelled():
+            cell.go()
+        breach = _follow(cell, kept, begun, cancelled or _never)
         cell.end()
         seconds = time.monotonic() - begun
         breach = breach or _judge_exit(cell, kept, limits)
@@ -118,8 +123,12 @@ def run(
         )
 
 
-def _follow(cell: Cell, kept: RunLog, begun: float) -> Breach | None:
-    """Read what the code prints and measure it until it ends, or until it passes a limit."""
+def _never() -> bool:
+    return False
+
+
+def _follow(cell: Cell, kept: RunLog, begun: float, cancelled: Callable[[], bool]) -> Breach | None:
+    """Read what the code prints and measure it until it ends, passes a limit or is cancelled."""
     pipes = {
         pipe.fileno(): pipe is cell.process.stderr
         for pipe in (cell.process.stdout, cell.process.stderr)
@@ -132,7 +141,7 @@ def _follow(cell: Cell, kept: RunLog, begun: float) -> Breach | None:
     ended = os.pidfd_open(cell.process.pid)
     try:
         poll.register(ended, select.POLLIN)
-        measured = 0.0
+        measured = asked = 0.0
         while True:
             ready = poll.poll(_POLL_SECONDS * 1000)
             for handle, _event in ready:
@@ -140,6 +149,10 @@ def _follow(cell: Cell, kept: RunLog, begun: float) -> Breach | None:
                     poll.unregister(handle)
             # A flood of printed text wakes this loop far more often than measuring is useful.
             now = time.monotonic()
+            if now - asked >= _ASK_SECONDS:
+                asked = now
+                if cancelled():
+                    return Breach(Ending.CANCELLED, "was ended because it is no longer wanted")
             if now - measured >= _POLL_SECONDS / 2:
                 measured = now
                 if breach := cell.watch.breach(now - begun):

@@ -50,7 +50,7 @@ def test_a_peer_is_approved_by_its_fingerprint_and_revoked(
     assert peers.seen(home, ledger)["peers"][0]["state"] == "approved, at the next pass"
     peers.carry_out(home, ledger, link)
     assert link.found.state == "accepted"
-    peers.revoke(ledger, ADA, by="me")
+    peers.revoke(home, ledger, ADA, by="me")
     assert peers.seen(home, ledger)["peers"][0]["state"] == "revoked"
     peers.carry_out(home, ledger, link)
     assert link.found.state == "revoked"
