@@ -79,6 +79,7 @@ class HandBuiltShop:
         if filters.categories:
             paths = frame["category_path"]
             allowed &= np.array([path.startswith(filters.categories) for path in paths])
+        allowed[list(filters.exclude)] = False
         model = self._popular if together else self._content
         rows = Interactions.from_lists([history], len(frame))
         found = model.recommend(rows, n, allowed=allowed)

@@ -18,8 +18,8 @@ Served = Callable[..., None]
 
 def titles(page: AppTest) -> list[str]:
     """Titles of the recommended toys, in order."""
-    grids = [one.proto.body for one in page.get("html") if "tf-grid" in one.proto.body]
-    return re.findall(r'class="tf-title" title="([^"]*)"', "".join(grids))
+    cards = [one.proto.body for one in page.get("html") if "tf-card" in one.proto.body]
+    return re.findall(r'class="tf-title" title="([^"]*)"', "".join(cards))
 
 
 def test_a_shopper_gets_toys_with_reasons_and_is_never_named(
@@ -114,6 +114,45 @@ def test_toys_that_somebody_likes_instead_of_purchases(
     assert page.subheader[0].value == "Toys that you like"
     assert titles(page)
     assert not set(liked) & set(titles(page))
+
+
+def test_a_basket_changes_what_is_recommended_and_can_be_emptied(
+    homes: dict[str, MerchantHome], served: Served, open_page: OpenPage
+) -> None:
+    served()
+    page = open_page("shop")
+    page.segmented_control(key="shop-mode").set_value("This shop alone").run()
+    before = titles(page)
+    frame = load_catalogue(homes[SHOP]).frame
+    item = frame.index[frame["title"] == before[0]][0]
+    page.button(key=f"add-{item}").click().run()
+    assert "**Basket**: 1 toy" in texts(page)
+    assert before[0] not in titles(page)
+    assert set(titles(page)) - set(before)
+    page.button(key=f"out-{item}").click().run()
+    assert titles(page) == before
+    page.button(key=f"no-{item}").click().run()
+    assert "1 not shown again" in texts(page)
+    assert before[0] not in titles(page)
+    page.button(key="basket-empty").click().run()
+    assert titles(page) == before
+
+
+def test_toys_like_one_of_the_cards(served: Served, open_page: OpenPage) -> None:
+    served()
+    page = open_page("shop")
+    key = next(button.key for button in page.button if str(button.key).startswith("like-"))
+    page.button(key=key).click().run()
+    assert "Much alike" in texts(page)
+
+
+def test_one_is_told_what_is_known(served: Served, open_page: OpenPage) -> None:
+    served()
+    page = open_page("shop")
+    bought = int(re.search(r"bought (\d+)", page.subheader[0].value)[1])  # type: ignore[index]
+    assert f"**{bought} earlier choices**" in texts(page)
+    assert len(page.dataframe[0].value) == bought
+    assert "in the memory of this page only" in texts(page)
 
 
 def test_more_like_one_toy(served: Served, open_page: OpenPage) -> None:

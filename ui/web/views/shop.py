@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 import streamlit as st
@@ -12,8 +13,9 @@ from ui.web.cards import card, grid, strip, toy_of
 from ui.web.choice import choose_merchant
 from ui.web.manifest import current_manifest
 from ui.web.served import served_shop
+from ui.web.views.basket import add, basket_of, show_basket, unwanted_of, unwelcome
 from ui.web.views.filters import choose_filters
-from ui.web.views.shopper import choose_shopper, matching
+from ui.web.views.shopper import Shopper, choose_shopper, matching
 
 if TYPE_CHECKING:
     from datasites.merchant.serving import Filters, ServedShop, Suggestion
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["page"]
 
 CARDS = 12
+CARD_WIDTH = 230
 NEVER_SHARED = (
     "Who bought what never leaves this shop's machine: not to other shops, not to whoever runs the "
     "study. What other shops learn from is noised so that nobody can tell whether any one shopper "
@@ -51,14 +54,84 @@ def page() -> None:
         st.html(strip(toys))
     else:
         st.info(shopper.when_empty)
+    _floor(shop, shopper, filters)
+    _more_like_one(shop)
+
+
+@st.fragment
+def _floor(shop: ServedShop, shopper: Shopper, filters: Filters) -> None:
+    """Basket and recommendations; a click here runs nothing else of the page again."""
+    show_basket(shop.catalogue, shop.name)
+    _known(shop, shopper)
+    history = [*shopper.history, *basket_of(shop.name)]
+    filters = replace(filters, exclude=(*filters.exclude, *unwanted_of(shop.name)))
     mode = _choose_mode(shop)
     if mode == "Side by side":
-        _side_by_side(shop, shopper.history, filters)
+        _side_by_side(shop, history, filters)
     else:
-        found = _recommend(shop, shopper.history, filters, together=mode == MODES[0])
-        if found:
-            st.html(grid([_card(shop, suggestion) for suggestion in found]))
-    _more_like_one(shop)
+        found = _recommend(shop, history, filters, together=mode == MODES[0])
+        with st.container(horizontal=True, gap="medium", key="cards"):
+            for suggestion in found:
+                _card_with_buttons(shop, suggestion)
+
+
+def _known(shop: ServedShop, shopper: Shopper) -> None:
+    """Everything that the recommendations of this page are made of, and where it is."""
+    with st.popover("What this shop knows about you", icon=":material/visibility:"):
+        titles = shop.catalogue.frame["title"]
+        bought = [str(titles.iloc[item]) for item in reversed(shopper.history)]
+        if bought:
+            st.markdown(f"**{len(bought)} earlier choices**, newest first:")
+            st.dataframe({"toy": bought}, hide_index=True, height=min(300, 36 * len(bought) + 40))
+        else:
+            st.markdown("**No earlier choices.**")
+        st.markdown(
+            f"**{len(basket_of(shop.name))} toys in the basket** and "
+            f"{len(unwanted_of(shop.name))} that you do not want to see: in the memory of this "
+            "page only, until you close it or start over."
+        )
+        st.caption(NEVER_SHARED)
+
+
+def _card_with_buttons(shop: ServedShop, suggestion: Suggestion) -> None:
+    item, title = suggestion.item, str(shop.catalogue.frame["title"].iloc[suggestion.item])
+    with st.container(width=CARD_WIDTH, gap="xsmall"):
+        st.html(_card(shop, suggestion))
+        with st.container(horizontal=True, gap="xsmall"):
+            st.button(
+                "Basket",
+                icon=":material/add_shopping_cart:",
+                help=f"Put {title} into the basket",
+                key=f"add-{item}",
+                on_click=add,
+                args=(shop.name, item),
+            )
+            st.button(
+                "",
+                icon=":material/thumb_down:",
+                help=f"Do not show {title} again",
+                key=f"no-{item}",
+                type="tertiary",
+                on_click=unwelcome,
+                args=(shop.name, item),
+            )
+            if st.button(
+                "",
+                icon=":material/travel_explore:",
+                help=f"Toys like {title}",
+                key=f"like-{item}",
+                type="tertiary",
+            ):
+                st.dialog(f"Like {title}", width="large")(_alike)(shop, item)
+
+
+def _alike(shop: ServedShop, item: int) -> None:
+    try:
+        found = shop.similar(item, n=6)
+    except ToyFedError as error:
+        st.error(str(error))
+        return
+    st.html(grid([_card(shop, one) for one in found]))
 
 
 def _closed(home: MerchantHome, error: ToyFedError) -> None:
