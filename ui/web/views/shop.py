@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 __all__ = ["page"]
 
 CARDS = 12
-CARD_WIDTH = 230
 NEVER_SHARED = (
     "Who bought what never leaves this shop's machine: not to other shops, not to whoever runs the "
     "study. What other shops learn from is noised so that nobody can tell whether any one shopper "
@@ -95,7 +94,7 @@ def _known(shop: ServedShop, shopper: Shopper) -> None:
 
 def _card_with_buttons(shop: ServedShop, suggestion: Suggestion) -> None:
     item, title = suggestion.item, str(shop.catalogue.frame["title"].iloc[suggestion.item])
-    with st.container(width=CARD_WIDTH, gap="xsmall"):
+    with st.container(gap="xsmall"):
         st.html(_card(shop, suggestion))
         with st.container(horizontal=True, gap="xsmall"):
             st.button(
