@@ -141,8 +141,14 @@ def release_facts(home: MerchantHome, job: str) -> dict[str, Any]:
 
 
 def release_files(home: MerchantHome, job: str) -> dict[str, bytes]:
-    """The bytes that may leave. Raises ReviewError if they changed since they were booked."""
-    released = (_folder(home, job) / _ARRAYS).read_bytes()
+    """The bytes that may leave. Raises ReviewError if they are gone or changed since booked."""
+    try:
+        released = (_folder(home, job) / _ARRAYS).read_bytes()
+    except FileNotFoundError:
+        raise ReviewError(
+            f"the release of '{job}' is no longer kept: it was delivered before. It is not sent "
+            "again; the data scientist has it."
+        ) from None
     if hashlib.sha256(released).hexdigest() != release_facts(home, job)["sha256"]:
         raise ReviewError(
             f"the release of '{job}' is not the one that was booked: its file was changed on this "

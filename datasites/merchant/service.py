@@ -14,20 +14,19 @@ computed is unknown, so it counts as spent.
 from __future__ import annotations
 
 import contextlib
-import json
-import os
 import shutil
 import signal
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from datasites.errors import DatasiteError, GateError, LedgerError, ReviewError, SandboxError
-from datasites.merchant import apart, code, desk, fit, peers, runs
+from datasites.merchant import apart, code, desk, fit, housekeeping, peers, runs
+from datasites.merchant.bulletin import Bulletin
+from datasites.merchant.heartbeat import Heartbeat
 from datasites.merchant.home import MerchantHome
 from datasites.merchant.ledger import Ledger
 from datasites.protocol import Proposal, Result, Round, parse_message
@@ -51,7 +50,7 @@ class Service:
         self.home = home
         self.link = link
         self.ledger = ledger
-        self._told: set[tuple[str, str]] = set()
+        self._bulletin = Bulletin(ledger)
         self._fits: dict[str, int] = {}
         # Decisions are booked by other processes; the link asks before it takes or sends anything.
         link.hears = self._hears
@@ -90,13 +89,13 @@ class Service:
         peers.carry_out(self.home, self.ledger, self.link)
         self._show_mock()
         for sender, reason in report.quarantined:
-            self.ledger.note("quarantine", {"sender": sender, "reason": reason})
-            log.warning("message quarantined", sender=sender, reason=reason)
+            self._bulletin.tell("quarantine", sender, reason)
         answered = 0
         for submission in self.link.submissions():
             answered += self._handle(submission)
         if answered:
             self.link.sync()
+            housekeeping.tidy_runs(self.home, self.ledger, self.link.is_settled)
         return answered
 
     def _show_mock(self) -> None:
@@ -131,11 +130,11 @@ class Service:
                 return self._round(submission, message)
             return self._result(submission, message)
         except (ReviewError, ArtifactError) as error:
-            self._tell("refused", submission.job, str(error))
+            self._tell("refused", submission, str(error))
             return self._answer(submission, "refused", str(error), {})
         except (DatasiteError, OSError) as error:
             # The share is away, the disk is full: the job stays queued and is tried again.
-            self._tell("postponed", submission.job, _in_words(error))
+            self._tell("postponed", submission, _in_words(error))
             return False
         except Exception as error:
             # No message of a peer may end the service for everybody. The error's text may quote
@@ -143,15 +142,12 @@ class Service:
             if self.ledger.state_of(submission.job) == "reserved":
                 log.warning("run broke off", job=submission.job, kind=type(error).__name__)
                 return False
-            self._tell("refused", submission.job, f"not understood: {type(error).__name__}")
+            self._tell("refused", submission, f"not understood: {type(error).__name__}")
             return self._answer(submission, "refused", "the message was not understood", {})
 
-    def _tell(self, what: str, job: str, reason: str) -> None:
+    def _tell(self, what: str, submission: Submission, reason: str) -> None:
         """Book and log a refusal once, however often the loop meets it again."""
-        if (job, reason) not in self._told:
-            self._told.add((job, reason))
-            self.ledger.note(what, {"job": job, "reason": reason})
-            log.warning(what, job=job, reason=reason)
+        self._bulletin.tell(what, submission.sender, reason, submission.job)
 
     def _proposal(self, submission: Submission, proposal: Proposal) -> bool:
         request = desk.file_request(self.home, self.ledger, submission, proposal)
@@ -231,7 +227,7 @@ class Service:
             tries = self._fits[submission.job] = self._fits.get(submission.job, 0) + 1
             if tries < _FIT_TRIES:
                 raise
-            self._tell("model-not-served", submission.job, str(error))
+            self._tell("model-not-served", submission, str(error))
             return self._answer(submission, "failed", "the model could not be taken up", {})
         log.info("model is served", study=result.study)
         return self._answer(submission, "done", "", {})
@@ -264,6 +260,7 @@ def serve(
         signal.signal(number, on_signal)
     with Ledger.open(home.ledger_path) as ledger, _only_one(home):
         service: Service | None = None
+        pulse, trouble = Heartbeat(home), ""
         while True:
             try:
                 if service is None:
@@ -271,17 +268,20 @@ def serve(
                     service = Service(home, link, ledger)
                     service.recover()
                 service.step()
-                _beat(home, "running", "")
+                pulse.beat("running")
+                trouble = ""
             except LedgerError:
                 raise  # fail closed: nothing runs on books that do not verify
             except (DatasiteError, OSError) as error:
-                log.warning("pass failed; trying again", reason=_in_words(error))
+                if trouble != _in_words(error):
+                    trouble = _in_words(error)
+                    log.warning("pass failed; trying again", reason=trouble)
                 with contextlib.suppress(OSError):
-                    _beat(home, "troubled", _in_words(error))
+                    pulse.beat("troubled", trouble)
             if once or stopping or (stop is not None and stop()):
                 break
             time.sleep(home.settings.poll_seconds)
-    _beat(home, "stopped", "")
+        pulse.beat("stopped")
 
 
 def _in_words(error: Exception) -> str:
@@ -289,16 +289,6 @@ def _in_words(error: Exception) -> str:
     if isinstance(error, OSError):
         return f"{error.strerror or type(error).__name__} (disk full, or the share is away?)"
     return str(error)
-
-
-def _beat(home: MerchantHome, state: str, detail: str) -> None:
-    beat = {
-        "state": state,
-        "detail": detail,
-        "pid": os.getpid(),
-        "at": datetime.now(UTC).isoformat(),
-    }
-    atomic_write_text(home.heartbeat, json.dumps(beat), mode=0o600)
 
 
 class _only_one:

@@ -3,7 +3,9 @@
 from datasites.errors import SettingsError
 from datasites.recipes.base import Recipe
 
-__all__ = ["Recipe", "recipe_named", "recipe_names"]
+__all__ = ["Recipe", "keeps_releases", "recipe_named", "recipe_names"]
+
+_NO_RELEASES_NEEDED = frozenset({"private-als", "neural"})
 
 
 def recipe_names() -> list[str]:
@@ -28,3 +30,12 @@ def recipe_named(name: str) -> Recipe:
     raise SettingsError(
         f"expected a recipe of this installation ({', '.join(recipe_names())}), found '{name}'"
     )
+
+
+def keeps_releases(name: str) -> bool:
+    """Whether a merchant still needs its own releases once the model is there.
+
+    The same as `recipe_named(name).takes_out_own`, and True for a recipe that is not known, but
+    without loading any recipe: the service asks, which stays small.
+    """
+    return name not in _NO_RELEASES_NEEDED

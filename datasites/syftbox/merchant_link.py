@@ -121,6 +121,10 @@ class MerchantLink:
         accepted = set(self._party.book.accepted())
         return [job for job in self._shelf.submissions() if job.sender in accepted]
 
+    def is_settled(self, job: str) -> bool:
+        """Tell whether nothing is to be done for a job: it was delivered, or never came."""
+        return self._shelf.is_settled(job)
+
     def reply(self, job: str, status: str, message: str, files: dict[str, bytes]) -> None:
         """Answer a job, once: a second answer changes nothing.
 

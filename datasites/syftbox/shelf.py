@@ -114,6 +114,10 @@ class JobShelf:
         """How many jobs of a sender wait for an answer."""
         return sum(record.sender == sender for record in self._records("waiting"))
 
+    def is_settled(self, key: str) -> bool:
+        """Tell whether nothing more is to be done for a job: it was delivered, or never came."""
+        return not self._file("waiting", key).exists()
+
     def submissions(self) -> list[Submission]:
         """Received jobs without an answer, oldest first."""
         found = []

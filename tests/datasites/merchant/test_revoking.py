@@ -48,6 +48,9 @@ class Link:
     def publish_mock(self, *_: object) -> None:
         pass
 
+    def is_settled(self, job: str) -> bool:
+        return all(one.job != job for one in self.waiting)
+
     def reply(self, job: str, status: str, message: str, files: dict[str, bytes]) -> None:
         assert status != "done" or not files
         self.answers.append((job, status))

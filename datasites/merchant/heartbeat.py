@@ -1,0 +1,43 @@
+"""The file by which the merchant's page and command line see whether the service runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from datasites.merchant.home import MerchantHome
+from recsys.files import atomic_write_text
+
+__all__ = ["Heartbeat"]
+
+# Each is a write that waits for the disk; a page calls a service silent after half a minute.
+_EVERY_SECONDS = 10.0
+
+
+class Heartbeat:
+    """Says how the service is: at once when that changes, else every few seconds."""
+
+    def __init__(self, home: MerchantHome, clock: Callable[[], float] = time.monotonic) -> None:
+        self._home = home
+        self._clock = clock
+        self._last: tuple[str, str] | None = None
+        self._at = 0.0
+
+    def beat(self, state: str, detail: str = "") -> None:
+        """Tell that the service is 'running', 'troubled' or 'stopped'.
+
+        Raises OSError if it cannot be written.
+        """
+        now = self._clock()
+        if self._last != (state, detail) or now - self._at >= _EVERY_SECONDS:
+            beat = {
+                "state": state,
+                "detail": detail,
+                "pid": os.getpid(),
+                "at": datetime.now(UTC).isoformat(),
+            }
+            atomic_write_text(self._home.heartbeat, json.dumps(beat), mode=0o600)
+            self._last, self._at = (state, detail), now
