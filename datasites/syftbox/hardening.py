@@ -11,14 +11,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from pydantic import Field
 from syft.sync.messages.proposed_filechange import ProposedFileChangesMessage
 from syft.sync.sync.datasite_owner_syncer import DatasiteOwnerSyncer
 from syft.sync.sync.datasite_watcher_syncer import DatasiteWatcherSyncer
 
 from datasites.errors import PeerError, ReviewError, TransportError
+from datasites.syftbox.allowance import DailyCount
 from datasites.syftbox.messages import IncomingReply, read_job, read_reply
-from datasites.syftbox.names import JOB_MESSAGE_BYTES, MAX_WAITING_JOBS, REPLY_MESSAGE_BYTES
+from datasites.syftbox.names import (
+    JOB_MESSAGE_BYTES,
+    MAX_JOBS_A_DAY,
+    MAX_UNREAD_REPLIES,
+    MAX_WAITING_JOBS,
+    MIB,
+)
 from datasites.syftbox.quarantine import Quarantine
+from datasites.syftbox.receipts import Receipt, pack_receipt
 from datasites.syftbox.shelf import JobShelf
 from datasites.syftbox.store import OversizeError
 from datasites.syftbox.transport import ObjectStoreConnection
@@ -27,6 +36,8 @@ __all__ = ["StrictOwnerSyncer", "StrictWatcherSyncer", "open_envelope"]
 
 # A peer that floods its inbox must not keep the others waiting.
 _MESSAGES_A_SYNC = 100
+_INBOX_BYTES_A_SYNC = 32 * MIB
+_OUTBOX_BYTES_A_SYNC = 256 * MIB
 
 
 def open_envelope(peer_store: Any, sender: str, data: bytes) -> bytes:
@@ -55,23 +66,20 @@ class StrictOwnerSyncer(DatasiteOwnerSyncer):  # type: ignore[misc]
     shelf: JobShelf
     quarantine: Quarantine
     hears: Callable[[str], bool]
+    taken_today: DailyCount
     new_jobs: int = 0
 
     def sync(self, peer_emails: list[str], recompute_hashes: bool = True) -> None:
-        """Read every peer's inbox.
+        """Read every peer's inbox, each for itself: a bad one does not stop the others.
 
         The stock method also reads the whole datasite into memory to find local changes; replies
         are sent explicitly instead.
         """
         for email in peer_emails:
-            if not self.hears(email):
-                continue
             try:
-                check_shown_key(self._connection, email)
-                for _ in range(_MESSAGES_A_SYNC):
-                    found = self.pull_and_process_next_proposed_filechange(email, False)
-                    if found is None:
-                        break
+                if self.hears(email):
+                    check_shown_key(self._connection, email)
+                    self._read_inbox(email)
             except (PeerError, TransportError) as error:
                 self.quarantine.note(email, str(error))
 
@@ -79,23 +87,52 @@ class StrictOwnerSyncer(DatasiteOwnerSyncer):  # type: ignore[misc]
         self, sender_email: str, raise_on_none: bool = True
     ) -> ProposedFileChangesMessage | None:
         """Take the sender's oldest message; returns a truthy marker while there may be more."""
-        keys = self._connection.inbox_messages(sender_email)
-        # Beyond that they wait in the share, where they cost the merchant nothing.
-        if not keys or self.shelf.waiting_count(sender_email) >= MAX_WAITING_JOBS:
+        if not self._read_inbox(sender_email, most=1):
             return None
-        key = keys[0]
+        return ProposedFileChangesMessage(sender_email=sender_email, proposed_file_changes=[])
+
+    def _read_inbox(self, sender: str, most: int = _MESSAGES_A_SYNC) -> int:
+        taken = size = 0
+        # Listed once: a full inbox would otherwise be listed for each of its messages.
+        for key in self._connection.inbox_messages(sender)[:most]:
+            # Beyond that they wait in the share, where they cost the merchant nothing.
+            if size > _INBOX_BYTES_A_SYNC or not self._has_room(sender):
+                break
+            size += self._take(sender, key)
+            taken += 1
+        return taken
+
+    def _has_room(self, sender: str) -> bool:
+        shelf = self.shelf
+        return (
+            shelf.waiting_count(sender) < MAX_WAITING_JOBS
+            and shelf.unread_count(sender) < MAX_UNREAD_REPLIES
+            and self.taken_today.count(sender) < MAX_JOBS_A_DAY
+        )
+
+    def _take(self, sender: str, key: str) -> int:
         data: bytes | None = None
         try:
             data = self._connection.store.get(key, JOB_MESSAGE_BYTES)
             if data is not None:
-                plain = open_envelope(self.connection_router.peer_store, sender_email, data)
-                job = read_job(plain, owner=self.email, sender=sender_email)
-                self.new_jobs += self.shelf.accept(job)
-        except (ReviewError, OversizeError) as error:
-            self.quarantine.put(sender_email, str(error), data)
+                plain = open_envelope(self.connection_router.peer_store, sender, data)
+                job = read_job(plain, owner=self.email, sender=sender)
+                fresh = self.shelf.accept(job, self._connection.book.pinned(sender))
+                self.new_jobs += fresh
+                self.taken_today.add(sender, int(fresh))
+        except (TransportError, OSError) as error:
+            # The share is away or the disk is full: the message waits where it is.
+            if not isinstance(error, OversizeError):
+                raise
+            self.quarantine.put(sender, str(error), data)
+        except ReviewError as error:
+            self.quarantine.put(sender, str(error), data)
+        except Exception as error:
+            # No message may end the service for everybody. Its text may quote anything.
+            self.quarantine.put(sender, f"not understood: {type(error).__name__}", data)
         # Only now: a crash before this line brings the same message again, which is recognised.
         self._connection.delete_file_by_id(key)
-        return ProposedFileChangesMessage(sender_email=sender_email, proposed_file_changes=[])
+        return len(data or b"")
 
     @property
     def _connection(self) -> ObjectStoreConnection:
@@ -106,18 +143,22 @@ class StrictOwnerSyncer(DatasiteOwnerSyncer):  # type: ignore[misc]
 class StrictWatcherSyncer(DatasiteWatcherSyncer):  # type: ignore[misc]
     """Takes replies from merchants' outboxes and writes them, and nothing else.
 
+    What was read is remembered by name, never by time: a message dated a thousand years ahead must
+    not hide those that follow.
+
     Attributes:
-        read_cursor, write_cursor: How far a merchant's outbox was read, kept over restarts.
+        read_marks, write_marks: Which of a merchant's messages were read, kept over restarts.
         wanted: Tells whether a reply to (merchant, job) is awaited.
         finished: Told about each reply once its files are written.
     """
 
     quarantine: Quarantine
-    read_cursor: Callable[[str], float | None]
-    write_cursor: Callable[[str, float], None]
+    read_marks: Callable[[str], Receipt]
+    write_marks: Callable[[str, Receipt], None]
     wanted: Callable[[str, str], bool]
     finished: Callable[[str, IncomingReply], None]
     new_replies: int = 0
+    receipts: dict[str, Receipt] = Field(default_factory=dict)
 
     def sync_down(self, peer_emails: list[str]) -> None:
         """Read every merchant's outbox; one that misbehaves does not stop the others."""
@@ -131,20 +172,45 @@ class StrictWatcherSyncer(DatasiteWatcherSyncer):  # type: ignore[misc]
                 self.quarantine.note(email, str(error))
 
     def _read_outbox(self, peer: str) -> None:
-        since = self.read_cursor(peer)
-        last = since
-        for row in self.connection_router.watcher_get_outbox_file_metadatas(peer, since):
+        connection = self._connection
+        known = self.read_marks(peer)
+        lying = connection.outbox_names(peer, self.email)
+        fresh = [name for name in lying if name not in known.read | known.spoiled]
+        read, spoiled = set(known.read & set(lying)), set(known.spoiled & set(lying))
+        size = 0
+        for name in fresh[:_MESSAGES_A_SYNC]:
+            if size > _OUTBOX_BYTES_A_SYNC:
+                break
             data: bytes | None = None
             try:
-                data = self._connection.store.get(row["file_id"], REPLY_MESSAGE_BYTES)
+                data = connection.read_reply_message(peer, name)
                 if data is not None:
+                    size += len(data)
                     self._apply(peer, data)
-            except (ReviewError, OversizeError) as error:
-                self.quarantine.put(peer, str(error), data)
-            last = float(row["timestamp"])
-            self.write_cursor(peer, last)
-        if last is not None and last != since:
-            self._connection.write_ack(peer, last)
+                    read.add(name)
+                continue
+            except (TransportError, OSError) as error:
+                if not isinstance(error, OversizeError):
+                    raise
+                reason = str(error)
+            except ReviewError as error:
+                reason = str(error)
+            except Exception as error:
+                reason = f"not understood: {type(error).__name__}"
+            self.quarantine.put(peer, reason, data)
+            spoiled.add(name)
+        marks = Receipt(frozenset(read), frozenset(spoiled))
+        if marks != known:
+            self.write_marks(peer, marks)
+        self._sign_for(peer, marks)
+
+    def _sign_for(self, peer: str, marks: Receipt) -> None:
+        """Tell the merchant, anew after a restart: whoever runs the share may have lost it."""
+        if marks != self.receipts.get(peer, Receipt()):
+            store = self.connection_router.peer_store
+            plain = pack_receipt(self.email, peer, marks)
+            self._connection.write_receipt(peer, store.encrypt(peer, plain))
+            self.receipts[peer] = marks
 
     def _apply(self, peer: str, data: bytes) -> None:
         plain = open_envelope(self.connection_router.peer_store, peer, data)

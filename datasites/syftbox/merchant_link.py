@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import threading
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-from syft.sync.events.file_change_event import (
-    FileChangeEvent,
-    FileChangeEventsMessage,
-    FileChangeEventsMessageFileName,
-)
 
 from datasites.errors import PeerError, ReviewError, TransportError
 from datasites.syftbox import exchange
+from datasites.syftbox.allowance import DailyCount
 from datasites.syftbox.clients import Party, build_merchant
 from datasites.syftbox.messages import REPLY_FILE, REPLY_STATUSES
 from datasites.syftbox.names import (
@@ -28,9 +21,10 @@ from datasites.syftbox.names import (
     check_file_name,
     check_job_name,
 )
+from datasites.syftbox.outbox import Outbox
 from datasites.syftbox.parcels import open_parcel, pack_parcel, parcel_sha256, unpack_into
 from datasites.syftbox.quarantine import Quarantine
-from datasites.syftbox.shelf import JobShelf, StoredReply
+from datasites.syftbox.shelf import JobShelf
 from datasites.syftbox.store import ObjectStore
 from datasites.syftbox.types import Peer, Submission, SyncReport
 from recsys.files import atomic_write_bytes, atomic_write_text
@@ -61,11 +55,13 @@ class MerchantLink:
         inbox = party.config.job.get_all_submissions_dir(email)
         self._shelf = JobShelf(self._folder, inbox)
         self._quarantine = Quarantine(self._folder / "quarantine")
+        self._outbox = Outbox(party, self._shelf, self._quarantine, lambda email: self.hears(email))
         self._client, self._syncer = build_merchant(
             party,
             shelf=self._shelf,
             quarantine=self._quarantine,
             hears=lambda email: self.hears(email),
+            taken_today=DailyCount(self._folder / "taken-today.json"),
         )
         self._threads = threading.RLock()
         self._parcels: dict[str, tuple[tuple[int, int], str]] = {}
@@ -96,9 +92,18 @@ class MerchantLink:
             self._share_mocks()
 
     def revoke_peer(self, email: str) -> None:
-        """Stop hearing a peer. Its key is forgotten: pairing again means comparing again."""
+        """Stop hearing a peer, or a stranger that asks to pair.
+
+        Its key is forgotten, so that pairing again means comparing again. Its waiting jobs and
+        unread answers are dropped: whoever pairs under this e-mail later gets none of them.
+        """
         with self._threads:
-            self._party.book.revoke(email)
+            book = self._party.book
+            asked = not book.state(email) and self._party.connection.has_request(email)
+            book.revoke(email, asked=asked)
+            with self._alone():
+                self._shelf.drop(email)
+            self._outbox.withdraw(email)
 
     # -- jobs --------------------------------------------------------------------------------------
 
@@ -111,15 +116,15 @@ class MerchantLink:
             self._syncer.new_jobs = 0
             self._client.sync(auto_checkpoint=False, auto_compact=False)
             self._deliver()
-            for email in self._party.book.accepted():
-                self._party.connection.prune_outbox(email)
+            with self._alone():
+                self._outbox.settle()
             self._share_mocks()
             return SyncReport(self._syncer.new_jobs, self._quarantine.take())
 
     def submissions(self) -> list[Submission]:
         """Every received job not yet answered, oldest first. Revoked peers' jobs are left out."""
-        accepted = set(self._party.book.accepted())
-        return [job for job in self._shelf.submissions() if job.sender in accepted]
+        book = self._party.book
+        return self._shelf.submissions({email: book.pinned(email) for email in book.accepted()})
 
     def is_settled(self, job: str) -> bool:
         """Tell whether nothing is to be done for a job: it was delivered, or never came."""
@@ -204,44 +209,8 @@ class MerchantLink:
             yield
 
     def _deliver(self) -> None:
-        """Put undelivered answers in the outbox, oldest first, each under a name of its own.
-
-        A crash after the write and before the note brings the same file under the same name.
-        """
-        accepted = set(self._party.book.accepted())
         with self._alone():
-            for reply in self._shelf.undelivered():
-                if reply.record.sender in accepted and self.hears(reply.record.sender):
-                    self._party.router.owner_write_event_messages_to_outbox(
-                        reply.record.sender, self._message(reply)
-                    )
-                    self._shelf.delivered(reply)
-
-    def _message(self, reply: StoredReply) -> FileChangeEventsMessage:
-        manifest: dict[str, Any] = {
-            "status": reply.status,
-            "message": reply.message,
-            "files": {name: hashlib.sha256(data).hexdigest() for name, data in reply.files.items()},
-        }
-        # The manifest comes last: a reader that finds it finds the files too.
-        contents = {**reply.files, REPLY_FILE: json.dumps(manifest).encode()}
-        review = Path("app_data/job/review") / reply.record.sender / "v1" / reply.record.name
-        unique = uuid.uuid5(uuid.NAMESPACE_URL, f"{self.email}/{reply.record.key}")
-        return FileChangeEventsMessage(
-            events=[
-                FileChangeEvent(
-                    id=uuid.uuid5(unique, name),
-                    path_in_datasite=review / name,
-                    datasite_email=self.email,
-                    content=data,
-                    new_hash=hashlib.sha256(data).hexdigest(),
-                    submitted_timestamp=reply.timestamp,
-                    timestamp=reply.timestamp,
-                )
-                for name, data in contents.items()
-            ],
-            message_filepath=FileChangeEventsMessageFileName(id=unique, timestamp=reply.timestamp),
-        )
+            self._outbox.deliver()
 
     def _share_mocks(self) -> None:
         """Give each accepted peer each mock that it does not have yet."""

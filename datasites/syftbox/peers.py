@@ -95,13 +95,13 @@ class PeerBook:
             else:
                 peer["fingerprint"] = digits
 
-    def revoke(self, email: str) -> None:
+    def revoke(self, email: str, *, asked: bool = False) -> None:
         """Stop knowing a peer and forget its key, so that pairing again means comparing again.
 
-        Raises PeerError if there is no such peer.
+        Raises PeerError if there is no such peer, and none that `asked` to be one.
         """
         with self._changing() as book:
-            if email not in book:
+            if check_email(email) not in book and not asked:
                 raise PeerError(f"expected a peer to revoke, found none called {email[:80]!r}")
             book[email] = {"state": "rejected"}
 

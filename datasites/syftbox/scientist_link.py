@@ -12,10 +12,10 @@ from typing import Any
 from syft_job.models import JobSubmissionMetadata
 
 from datasites.errors import ReviewError
+from datasites.private import private_folder
 from datasites.syftbox import exchange
 from datasites.syftbox.clients import Party, build_scientist
 from datasites.syftbox.hardening import open_envelope
-from datasites.syftbox.keys import private_folder
 from datasites.syftbox.messages import (
     PARAMS_FILE,
     IncomingReply,
@@ -27,6 +27,7 @@ from datasites.syftbox.messages import (
 from datasites.syftbox.names import JOB_UNPACKED_BYTES, check_email, check_job_name, quoted
 from datasites.syftbox.parcels import open_parcel, pack_parcel, parcel_sha256
 from datasites.syftbox.quarantine import Quarantine
+from datasites.syftbox.receipts import Receipt
 from datasites.syftbox.store import ObjectStore
 from datasites.syftbox.types import Mock, Peer, Reply, SyncReport
 from recsys.files import atomic_write_text
@@ -52,8 +53,8 @@ class ScientistLink:
         self._client, self._syncer = build_scientist(
             self._party,
             quarantine=self._quarantine,
-            read_cursor=self._read_cursor,
-            write_cursor=self._write_cursor,
+            read_marks=self._read_marks,
+            write_marks=self._write_marks,
             wanted=self._wanted,
             finished=self._finished,
         )
@@ -265,17 +266,20 @@ class ScientistLink:
         facts = {**self._sent(merchant, reply.job), "state": "answered"}
         atomic_write_text(self._sent_file(merchant, reply.job), json.dumps(facts), mode=0o600)
 
-    def _cursor_file(self, merchant: str) -> Path:
-        return self._folder / "cursors" / f"{quoted(merchant)}.json"
+    def _marks_file(self, merchant: str) -> Path:
+        return self._folder / "read" / f"{quoted(merchant)}.json"
 
-    def _read_cursor(self, merchant: str) -> float | None:
+    def _read_marks(self, merchant: str) -> Receipt:
         try:
-            return float(json.loads(self._cursor_file(merchant).read_text()))
-        except FileNotFoundError:
-            return None
+            marks = json.loads(self._marks_file(merchant).read_text())
+            return Receipt(frozenset(marks["read"]), frozenset(marks["spoiled"]))
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            # Read again, they change nothing: an answer is taken once.
+            return Receipt()
 
-    def _write_cursor(self, merchant: str, timestamp: float) -> None:
-        atomic_write_text(self._cursor_file(merchant), json.dumps(timestamp), mode=0o600)
+    def _write_marks(self, merchant: str, marks: Receipt) -> None:
+        text = json.dumps({"read": sorted(marks.read), "spoiled": sorted(marks.spoiled)})
+        atomic_write_text(self._marks_file(merchant), text, mode=0o600)
 
 
 def read_folder(folder: Path) -> dict[str, bytes]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import uuid
 from collections.abc import Iterator
@@ -65,6 +66,7 @@ class ObjectStore:
         self._fs = filesystem
         protocol = inner.protocol if isinstance(inner.protocol, str) else inner.protocol[0]
         self._plain_put = protocol in _ATOMIC_PUT
+        self._local = protocol == "file" and isinstance(filesystem, DirFileSystem)
 
     def put(self, key: str, data: bytes) -> None:
         """Write an object, replacing an older one in one step."""
@@ -107,13 +109,19 @@ class ObjectStore:
                 raise OversizeError(f"expected at most {limit} bytes, found more")
             return data
 
-    def files(self, folder: str) -> list[Entry]:
-        """Name and size of the objects right below `folder`, sorted; [] if there is no folder."""
-        return [(name, size) for name, size, kind in self._list(folder) if kind == "file"]
+    def files(self, folder: str, at_most: int | None = None) -> list[Entry]:
+        """Name and size of the objects right below `folder`, sorted; [] if there is no folder.
 
-    def folders(self, folder: str) -> list[str]:
-        """Names of the folders right below `folder`, sorted."""
-        return [name for name, _, kind in self._list(folder) if kind == "directory"]
+        Args:
+            at_most: Look at no more than so many, any of them: a folder that others can fill must
+                not take all memory. Without it, all.
+        """
+        rows = self._list(folder, at_most)
+        return [(name, size) for name, size, kind in rows if kind == "file"]
+
+    def folders(self, folder: str, at_most: int | None = None) -> list[str]:
+        """Names of the folders right below `folder`, sorted; `at_most` as for files."""
+        return [name for name, _, kind in self._list(folder, at_most) if kind == "directory"]
 
     def delete(self, key: str) -> None:
         """Remove an object or a whole folder; nothing happens if there is none."""
@@ -129,12 +137,12 @@ class ObjectStore:
             with contextlib.suppress(Exception):
                 os.fsync(file.fileno())
 
-    def _list(self, folder: str) -> list[tuple[str, int, str]]:
+    def _list(self, folder: str, at_most: int | None = None) -> list[tuple[str, int, str]]:
         if folder:
             check_key(folder)
         with self._errors("list"):
             try:
-                rows = self._fs.ls(folder, detail=True)
+                rows = self._rows(folder, at_most)
             except (FileNotFoundError, NotADirectoryError):
                 return []
         found = []
@@ -144,6 +152,21 @@ class ObjectStore:
                 kind = str(row["type"]) if not row.get("islink") else "link"
                 found.append((name, int(row.get("size") or 0), kind))
         return sorted(found)
+
+    def _rows(self, folder: str, at_most: int | None) -> list[dict[str, Any]]:
+        if at_most is None:
+            return list(self._fs.ls(folder, detail=True))
+        if not self._local:
+            # Buckets and servers hand out whole listings, a page at a time.
+            return list(itertools.islice(self._fs.ls(folder, detail=True), at_most))
+        with os.scandir(Path(self._fs.path) / folder) as entries:
+            names = [entry.name for entry in itertools.islice(entries, at_most)]
+        found = []
+        for name in names:
+            # Gone meanwhile: as if it had not been there.
+            with contextlib.suppress(FileNotFoundError):
+                found.append(self._fs.info(f"{folder}/{name}".lstrip("/")))
+        return found
 
     @contextlib.contextmanager
     def _errors(self, what: str) -> Iterator[None]:

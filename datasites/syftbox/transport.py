@@ -6,7 +6,7 @@ Key layout; party P writes only below `P/` or into `Q/inbox/P/`:
     P/bundles/Q.json                        P's public key, written for Q
     P/inbox/Q/peer_request.json             Q asks P to pair
     P/inbox/Q/msgv2_*                       jobs from Q, encrypted
-    P/inbox/Q/ack.json                      how far Q has read P's outbox
+    P/inbox/Q/receipt                       which messages in P's outbox Q has read, encrypted
     P/outbox/Q/syfteventsmessagev3_*        replies to Q, encrypted
     P/collections/PREFIX_TAG_HASH/          files, and _acl.json with who may see them
 
@@ -18,17 +18,18 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
+import re
 from typing import Any, ClassVar
 
 from pydantic import ConfigDict
 from syft.sync.connections.base_connection import ConnectionConfig
-from syft.sync.events.file_change_event import FileChangeEventsMessageFileName
 from syft.sync.messages.proposed_filechange import MessageFileName
 from syft.sync.version.version_info import VersionInfo
 
 from datasites.errors import PeerError, TransportError
 from datasites.syftbox.keys import fingerprint_of
-from datasites.syftbox.names import REPLY_MESSAGE_BYTES, quoted
+from datasites.syftbox.names import RECEIPT_BYTES, REPLY_MESSAGE_BYTES, quoted
 from datasites.syftbox.peers import PeerBook
 from datasites.syftbox.store import ObjectStore
 from datasites.syftbox.transport_base import plain_name
@@ -38,9 +39,11 @@ __all__ = ["ObjectStoreConfig", "ObjectStoreConnection"]
 
 _VERSION_BYTES = 64 * 1024
 _REQUEST = "peer_request.json"
-_ACK = "ack.json"
-_MESSAGE_PREFIX = "msgv2_"
-_MAX_REQUESTS = 100
+_RECEIPT = "receipt"
+_MESSAGE = re.compile(r"msgv2_[A-Za-z0-9.+_-]{1,180}")
+_REPLY = re.compile(r"syfteventsmessagev3_(\d{1,12}(?:\.\d{1,17})?)_[0-9a-f-]{36}\.tar\.gz")
+_MAX_REQUESTS = 20
+_MOST_LISTED = 5000
 
 
 class ObjectStoreConnection(CollectionsConnection):
@@ -58,21 +61,34 @@ class ObjectStoreConnection(CollectionsConnection):
     def get_peer_requests(self) -> list[str]:
         """Everybody with a request here, accepted peers included, revoked ones not."""
         book = self.book.all()
-        senders = self.store.folders(f"{quoted(self.email)}/inbox")
         # Known peers first: a flood of strangers' requests must not crowd them out.
-        senders.sort(key=lambda sender: sender not in book)
-        found: list[str] = []
-        for sender in senders[: len(book) + _MAX_REQUESTS]:
-            with contextlib.suppress(PeerError, TransportError):
-                if quoted(sender) != sender or book.get(sender, {}).get("state") == "rejected":
-                    continue
-                if self.has_request(sender):
-                    found.append(sender)
+        found = [
+            sender
+            for sender, facts in sorted(book.items())
+            if facts.get("state") != "rejected" and self._has_request(sender)
+        ]
+        strangers = 0
+        for sender in self.store.folders(f"{quoted(self.email)}/inbox", _MOST_LISTED):
+            if sender in book or strangers >= _MAX_REQUESTS:
+                continue
+            with contextlib.suppress(PeerError):
+                if quoted(sender) == sender:
+                    strangers += 1
+                    found += [sender] if self._has_request(sender) else []
         return found
 
     def has_request(self, sender: str) -> bool:
         """Tell whether `sender` ever asked to pair."""
-        return _REQUEST in dict(self.store.files(self._inbox(self.email, sender)))
+        return (
+            self.store.get(f"{self._inbox(self.email, sender)}/{_REQUEST}", _VERSION_BYTES)
+            is not None
+        )
+
+    def _has_request(self, sender: str) -> bool:
+        # What lies in one inbox must not stop the exchange with the others.
+        with contextlib.suppress(TransportError):
+            return self.has_request(sender)
+        return False
 
     def _get_peers_json(self, force_download: bool = False) -> dict[str, dict[str, Any]]:
         return self.book.all()
@@ -134,9 +150,13 @@ class ObjectStoreConnection(CollectionsConnection):
         self.store.put(f"{self._inbox(recipient, self.email)}/{plain_name(filename)}", data)
 
     def inbox_messages(self, sender: str) -> list[str]:
-        """Keys of a sender's messages, oldest first; names that do not parse come last."""
+        """Keys of a sender's messages, oldest first; names that do not parse come last.
+
+        Where thousands lie there, some of them, and in no order that can be relied on.
+        """
         folder = self._inbox(self.email, sender)
-        names = [name for name, _ in self.store.files(folder) if name.startswith(_MESSAGE_PREFIX)]
+        listed = self.store.files(folder, _MOST_LISTED)
+        names = [name for name, _ in listed if _MESSAGE.fullmatch(name)]
         return [f"{folder}/{name}" for name in sorted(names, key=_message_order)]
 
     def owner_download_next_raw_proposed_message_from_inbox(
@@ -151,14 +171,14 @@ class ObjectStoreConnection(CollectionsConnection):
     def owner_remove_proposed_filechange_message_from_inbox(self, message: Any) -> None:
         self.delete_file_by_id(message.platform_id)
 
-    def write_ack(self, peer_email: str, timestamp: float) -> None:
-        """Tell a merchant that its outbox was read up to `timestamp`."""
-        self._put_json(f"{self._inbox(peer_email, self.email)}/{_ACK}", {"read": timestamp})
+    def write_receipt(self, peer_email: str, envelope: bytes) -> None:
+        """Tell a merchant which of its messages were read; encrypted and signed before."""
+        self.store.put(f"{self._inbox(peer_email, self.email)}/{_RECEIPT}", envelope)
 
-    def read_ack(self, peer_email: str) -> float:
-        """How far a peer has read this party's outbox."""
-        read = self._peer_json(f"{self._inbox(self.email, peer_email)}/{_ACK}").get("read", 0.0)
-        return float(read) if isinstance(read, int | float) else 0.0
+    def read_receipt(self, peer_email: str) -> bytes | None:
+        """A peer's receipt as it lies in the share, still encrypted; None if there is none."""
+        key = f"{self._inbox(self.email, peer_email)}/{_RECEIPT}"
+        return self.store.get(key, 2 * RECEIPT_BYTES)
 
     # -- outbox: merchant to scientist ---------------------------------------------------------
 
@@ -177,14 +197,20 @@ class ObjectStoreConnection(CollectionsConnection):
         rows = self.watcher_get_outbox_file_metadatas(peer_email, since_timestamp)
         return [self.download_file(row["file_id"]) for row in rows]
 
-    def prune_outbox(self, peer_email: str) -> None:
-        """Remove what the peer says it has read."""
-        read = self.read_ack(peer_email)
-        if read <= 0:
-            return
-        for row in self._events(self._own(f"outbox/{quoted(peer_email)}"), None):
-            if row["timestamp"] <= read:
-                self.store.delete(row["file_id"])
+    def outbox_names(self, owner: str, reader: str) -> list[str]:
+        """Names of the messages from `owner` to `reader`, oldest first."""
+        rows = self._events(f"{quoted(owner)}/outbox/{quoted(reader)}", None)
+        return [row["file_name"] for row in rows]
+
+    def read_reply_message(self, owner: str, name: str) -> bytes | None:
+        """One message from `owner` to this party, still encrypted; None if it is gone."""
+        key = f"{quoted(owner)}/outbox/{quoted(self.email)}/{plain_name(name)}"
+        return self.store.get(key, REPLY_MESSAGE_BYTES)
+
+    def clear_outbox(self, peer_email: str, name: str | None = None) -> None:
+        """Remove one message to a peer, or all."""
+        folder = self._own(f"outbox/{quoted(peer_email)}")
+        self.store.delete(folder if name is None else f"{folder}/{plain_name(name)}")
 
     def download_file(self, file_id: str) -> bytes:
         data = self.store.get(file_id, REPLY_MESSAGE_BYTES)
@@ -205,17 +231,15 @@ class ObjectStoreConnection(CollectionsConnection):
 
     def _events(self, folder: str, since: float | None) -> list[dict[str, Any]]:
         rows = []
-        for name, _ in self.store.files(folder):
-            with contextlib.suppress(ValueError):
-                timestamp = float(FileChangeEventsMessageFileName.from_string(name).timestamp)
-                if since is None or timestamp > since:
-                    rows.append(
-                        {
-                            "file_id": f"{folder}/{name}",
-                            "file_name": name,
-                            "timestamp": timestamp,
-                        }
-                    )
+        for name, _ in self.store.files(folder, _MOST_LISTED):
+            # Strictly: a name with NaN, a blank or a line end in it would stop or starve others.
+            if (match := _REPLY.fullmatch(name)) is None:
+                continue
+            timestamp = float(match[1])
+            if since is None or timestamp > since:
+                rows.append(
+                    {"file_id": f"{folder}/{name}", "file_name": name, "timestamp": timestamp}
+                )
         return sorted(rows, key=lambda row: (row["timestamp"], row["file_name"]))
 
 
@@ -232,6 +256,8 @@ class ObjectStoreConfig(ConnectionConfig):  # type: ignore[misc]
 
 def _message_order(name: str) -> tuple[float, str]:
     try:
-        return float(MessageFileName.from_string(name).submitted_timestamp), name
+        when = float(MessageFileName.from_string(name).submitted_timestamp)
     except Exception:
-        return float("inf"), name
+        when = math.inf
+    # NaN compares with nothing, and one such name would leave all in disorder.
+    return (when if math.isfinite(when) else math.inf), name

@@ -129,11 +129,19 @@ class TransportContract:
         assert [row["timestamp"] for row in rows] == [20.5, 100.5]
         assert [ds.download_file(row["file_id"]) for row in rows] == [b"20.5", b"100.5"]
         assert ds.watcher_download_raw_events_from_outbox(SHOP, None)[0] == b"3.5"
-        shop.prune_outbox(DS)
-        assert len(ds.watcher_get_outbox_file_metadatas(SHOP, None)) == 3
-        ds.write_ack(SHOP, 20.5)
-        shop.prune_outbox(DS)
-        assert [r["timestamp"] for r in ds.watcher_get_outbox_file_metadatas(SHOP, None)] == [100.5]
+        oldest, *_ = ds.outbox_names(SHOP, DS)
+        assert ds.read_reply_message(SHOP, oldest) == b"3.5"
+        shop.clear_outbox(DS, oldest)
+        assert ds.read_reply_message(SHOP, oldest) is None
+        assert [r["timestamp"] for r in ds.watcher_get_outbox_file_metadatas(SHOP, None)] == [
+            20.5,
+            100.5,
+        ]
+        shop.clear_outbox(DS)
+        assert ds.outbox_names(SHOP, DS) == []
+        assert shop.read_receipt(DS) is None
+        ds.write_receipt(SHOP, b"signed")
+        assert shop.read_receipt(DS) == b"signed"
 
     def test_a_party_deletes_only_its_own(self, shop, ds):
         shop.write_version_file(VersionInfo.current())
@@ -188,10 +196,8 @@ class TransportContract:
     def test_damaged_small_files_read_as_none(self, shop, ds, share, data):
         for name in ("version.json", f"bundles/{SHOP}.json"):
             share().put(f"{DS}/{name}", data)
-        share().put(f"{SHOP}/inbox/{DS}/ack.json", data)
         assert shop.read_peer_version_file(DS) is None
         assert shop.read_peer_encryption_bundle(DS) is None
-        assert shop.read_ack(DS) == 0.0
 
     def test_a_key_made_for_another_is_not_shown(self, shop, ds):
         for made_for, shown in ((DS, True), ("other@example.org", False)):
