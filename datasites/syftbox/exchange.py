@@ -6,9 +6,9 @@ import hashlib
 
 from datasites.errors import PeerError
 from datasites.syftbox.clients import Party
-from datasites.syftbox.hardening import check_shown_key
+from datasites.syftbox.hardening import check_shown_key, open_envelope
 from datasites.syftbox.keys import readable, same_fingerprint
-from datasites.syftbox.names import check_email
+from datasites.syftbox.names import PARCEL_BYTES, check_email
 from datasites.syftbox.types import Peer
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "STATE_PREFIX",
     "check_peer",
     "check_request",
+    "fetch",
     "parcel_tag",
     "peers",
     "publish",
@@ -82,6 +83,22 @@ def state_hash(name: str, recipient: str, sha256: str) -> str:
     """Where a state of that sha256 lies, computed by both sides, so that nothing is listed."""
     text = f"toyfed state\n{name}\n{recipient}\n{sha256}"
     return hashlib.sha256(text.encode()).hexdigest()[:40]
+
+
+def fetch(
+    party: Party, prefix: str, tag: str, content_hash: str, owner: str, limit: int = PARCEL_BYTES
+) -> bytes | None:
+    """A published parcel, its owner's signature checked; None if it is not there.
+
+    Only the parcel is read: whatever else lies in that folder may be of any number and size.
+    Raises ReviewError if it was not signed by the owner's pinned key.
+    """
+    connection = party.connection
+    key = connection.collection_file(prefix, tag, content_hash, owner, PARCEL_FILE)
+    data = connection.store.get(key, limit)
+    if data is None:
+        return None
+    return open_envelope(party.engine.peer_manager.peer_store, owner, data)
 
 
 def publish(

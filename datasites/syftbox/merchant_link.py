@@ -176,10 +176,13 @@ class MerchantLink:
             raise PeerError(f"expected an accepted peer, found {peer}")
         tag = exchange.parcel_tag(check_job_name(name), self.email)
         content_hash = exchange.state_hash(name, self.email, sha256)
-        found = self._party.router.watcher_download_collection(
-            exchange.STATE_PREFIX, tag, content_hash, peer
-        )
-        parcel = found.get(exchange.PARCEL_FILE)
+        try:
+            parcel = exchange.fetch(self._party, exchange.STATE_PREFIX, tag, content_hash, peer)
+        except ReviewError as error:
+            raise TransportError(
+                f"{name!r} from {peer} is not signed by it: somebody else put it in the share. "
+                "Ask for it to be published again"
+            ) from error
         if parcel is None:
             raise TransportError(f"expected {name!r} published by {peer}, found none in the share")
         if parcel_sha256(parcel) != sha256:

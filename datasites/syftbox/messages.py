@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 import tarfile
 import zlib
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from datasites.syftbox.names import (
     JOB_UNPACKED_BYTES,
     MAX_CODE_FILES,
     MAX_REPLY_FILES,
+    PARAMS_BYTES,
     REPLY_UNPACKED_BYTES,
     check_code_path,
     check_file_name,
@@ -45,6 +47,15 @@ PARAMS_FILE = "params.json"
 REPLY_FILE = "reply.json"
 REPLY_STATUSES = ("done", "refused", "failed")
 _MEMBER = "proposed_file_changes.json"
+_MESSAGE_CHARS = 2000
+_MOST_VALUES = 20_000
+# An open end matches too, so that no quote is tried twice and time stays linear.
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)', re.DOTALL)
+# Controls but tab and line ends, and what turns the direction of writing or takes no room.
+_DECEIVING = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u202a-\u202e"
+    "\u2060\u2066-\u2069\ufeff]|\r(?!\n)"
+)
 
 
 @dataclass(frozen=True)
@@ -108,7 +119,7 @@ def read_job(data: bytes, *, owner: str, sender: str) -> IncomingJob:
     """
     text = unpack(data, JOB_UNPACKED_BYTES)
     try:
-        fields = json.loads(text)
+        fields = json.loads(_not_too_many_values(text, "job"))
         count = len(fields["proposed_file_changes"])
         # run.sh, config.yaml and params.json come with the code. Counted before objects are made.
         if not 0 < count <= MAX_CODE_FILES + 3:
@@ -129,8 +140,7 @@ def read_job(data: bytes, *, owner: str, sender: str) -> IncomingJob:
         jobs.add(job)
         if path.lower() in {known.lower() for known in files}:
             raise ReviewError("the message holds the same file twice")
-        content = change.content
-        files[path] = content.encode() if isinstance(content, str) else bytes(content)
+        files[path] = _as_bytes(change.content)
     if len(jobs) != 1:
         raise ReviewError("expected the files of one job in a message, found several jobs")
     code = {
@@ -154,9 +164,15 @@ def check_code(code: dict[str, bytes]) -> None:
         check_code_path(path)
         folders.update(str(parent).lower() for parent in PurePosixPath(path).parents)
         try:
-            content.decode()
+            text = content.decode()
         except UnicodeDecodeError as error:
             raise ReviewError(f"expected code as UTF-8 text, found bytes in {path!r}") from error
+        # They make a terminal or an editor show other code than what runs.
+        if found := _DECEIVING.search(text):
+            raise ReviewError(
+                f"expected plain text, found the character U+{ord(found[0]):04X} in {path!r}. It "
+                "can make code read differently from what it does. Write it as an escape"
+            )
     if PARAMS_FILE in code:
         raise ReviewError(f"{PARAMS_FILE} holds a job's parameters; no code file may be called so")
     names = {path.lower() for path in code}
@@ -179,15 +195,23 @@ def _place(path: PurePosixPath, sender: str) -> tuple[str, str]:
 
 
 def encode_params(params: dict[str, Any]) -> bytes:
-    """A job's parameters as canonical JSON. Raises ReviewError if they are not JSON."""
+    """A job's parameters as canonical JSON. Raises ReviewError if not JSON, or too long."""
     try:
-        return json.dumps(params, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+        text = json.dumps(params, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise ReviewError("expected parameters that JSON can hold, without NaN") from error
+    if len(text) > PARAMS_BYTES:
+        raise ReviewError(
+            f"expected at most {PARAMS_BYTES >> 20} MB of parameters, found more. "
+            "Publish large arrays as a state and name it in the parameters"
+        )
+    return text
 
 
 def decode_params(data: bytes) -> dict[str, Any]:
-    """Read a job's parameters. Raises ReviewError unless they are one JSON object."""
+    """Read a job's parameters. Raises ReviewError unless they are one JSON object in bounds."""
+    if len(data) > PARAMS_BYTES:
+        raise ReviewError(f"expected at most {PARAMS_BYTES >> 20} MB in {PARAMS_FILE}, found more")
     try:
         params = json.loads(data, parse_constant=_no_constants)
     except (ValueError, RecursionError) as error:
@@ -219,7 +243,7 @@ def read_reply(
     """
     text = unpack(data, REPLY_UNPACKED_BYTES)
     try:
-        fields = json.loads(text)
+        fields = json.loads(_not_too_many_values(text, "reply"))
         if not 0 < len(fields["events"]) <= MAX_REPLY_FILES + 1:
             raise ReviewError(f"expected at most {MAX_REPLY_FILES} files in a reply")
         message = FileChangeEventsMessage.model_validate(fields)
@@ -234,10 +258,9 @@ def read_reply(
         if len(parts) != 7 or parts[:5] != ("app_data", "job", "review", reader, "v1"):
             raise ReviewError("the reply writes outside the reader's review folder")
         jobs.add(check_job_name(parts[5]))
-        content = event.content
-        contents[check_file_name(parts[6])] = (
-            content.encode() if isinstance(content, str) else bytes(content)
-        )
+        if check_file_name(parts[6]) in contents:
+            raise ReviewError("the reply holds the same file twice")
+        contents[parts[6]] = _as_bytes(event.content)
     if len(jobs) != 1 or REPLY_FILE not in contents:
         raise ReviewError(f"expected one job's {REPLY_FILE} and its files")
     return check_reply(jobs.pop(), contents), message
@@ -255,4 +278,30 @@ def check_reply(job: str, contents: dict[str, bytes]) -> IncomingReply:
     found = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
     if status not in REPLY_STATUSES or not isinstance(message, str) or found != hashes:
         raise ReviewError(f"expected the files and hashes of {REPLY_FILE}, found others")
-    return IncomingReply(job, status, message, files)
+    return IncomingReply(job, status, _one_line(message), files)
+
+
+def _one_line(message: str) -> str:
+    """What another party wrote, so that it cannot move a terminal's cursor or fill a page."""
+    plain = "".join(char if char.isprintable() else " " for char in message[:_MESSAGE_CHARS])
+    return plain if len(message) <= _MESSAGE_CHARS else f"{plain}…"
+
+
+def _as_bytes(content: str | bytes) -> bytes:
+    if not isinstance(content, str):
+        return bytes(content)
+    try:
+        return content.encode()
+    except UnicodeEncodeError as error:
+        raise ReviewError("expected text, found half of a character pair") from error
+
+
+def _not_too_many_values(text: bytes, what: str) -> bytes:
+    """Return `text` unless it has more JSON values than a message needs: each costs memory.
+
+    Two bytes such as '{}' become an object of 64, so that bytes alone bound nothing.
+    """
+    outside = _STRING.sub(b"", text)
+    if outside.count(b",") + outside.count(b"[") + outside.count(b"{") > _MOST_VALUES:
+        raise ReviewError(f"expected a {what} message, found one of too many parts")
+    return text

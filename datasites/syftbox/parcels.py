@@ -15,6 +15,7 @@ from datasites.syftbox.names import PARCEL_BYTES, check_file_name
 __all__ = ["open_parcel", "pack_parcel", "parcel_sha256", "unpack_into"]
 
 _MAGIC = b"toyfed parcel 1\n"
+_HEAD_BYTES = 256 * 1024
 
 
 def pack_parcel(files: dict[str, bytes], facts: dict[str, Any] | None = None) -> bytes:
@@ -27,6 +28,8 @@ def pack_parcel(files: dict[str, bytes], facts: dict[str, Any] | None = None) ->
     parcel = b"".join(
         [_MAGIC, len(head).to_bytes(8, "big"), head, *(files[str(name)] for name, _ in names)]
     )
+    if len(head) > _HEAD_BYTES:
+        raise TransportError("expected fewer files or shorter facts to publish")
     # Encryption adds a little, and the reader's limit counts it.
     if len(parcel) > PARCEL_BYTES - 1024 * 1024:
         raise TransportError(
@@ -47,6 +50,8 @@ def open_parcel(parcel: bytes) -> tuple[dict[str, bytes], dict[str, Any]]:
             raise ValueError("another kind of file")
         at = len(_MAGIC) + 8
         length = int.from_bytes(parcel[at - 8 : at], "big")
+        if length > _HEAD_BYTES:
+            raise ValueError("a head too long")
         head = json.loads(parcel[at : at + length])
         at += length
         files: dict[str, bytes] = {}

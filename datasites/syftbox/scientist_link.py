@@ -15,7 +15,6 @@ from datasites.errors import ReviewError
 from datasites.private import private_folder
 from datasites.syftbox import exchange
 from datasites.syftbox.clients import Party, build_scientist
-from datasites.syftbox.hardening import open_envelope
 from datasites.syftbox.messages import (
     PARAMS_FILE,
     IncomingReply,
@@ -24,7 +23,13 @@ from datasites.syftbox.messages import (
     content_digest,
     encode_params,
 )
-from datasites.syftbox.names import JOB_UNPACKED_BYTES, check_email, check_job_name, quoted
+from datasites.syftbox.names import (
+    JOB_UNPACKED_BYTES,
+    MOCK_BYTES,
+    check_email,
+    check_job_name,
+    quoted,
+)
 from datasites.syftbox.parcels import open_parcel, pack_parcel, parcel_sha256
 from datasites.syftbox.quarantine import Quarantine
 from datasites.syftbox.receipts import Receipt
@@ -34,6 +39,7 @@ from recsys.files import atomic_write_text
 
 __all__ = ["ScientistLink"]
 
+_MOST_MOCKS = 16
 _NEVER_RUN = "#!/bin/sh\n# Merchants run code in their own sandbox, never this file.\nexit 1\n"
 
 
@@ -197,14 +203,20 @@ class ScientistLink:
         found: dict[str, Mock] = {}
         with self._threads:
             self._client.load_peers()
-            for row in self._party.connection.collections_of(merchant, exchange.MOCK_PREFIX):
-                files = self._party.connection.watcher_download_collection(
-                    exchange.MOCK_PREFIX, row["tag"], row["content_hash"], merchant
+            rows = self._party.connection.collections_of(merchant, exchange.MOCK_PREFIX)
+            for row in rows[:_MOST_MOCKS]:
+                # PySyft's own download would also take what nobody signed, and all of it.
+                parcel = exchange.fetch(
+                    self._party,
+                    exchange.MOCK_PREFIX,
+                    row["tag"],
+                    row["content_hash"],
+                    merchant,
+                    MOCK_BYTES,
                 )
-                # PySyft's own download would also take what nobody signed.
-                envelope = files.get(exchange.PARCEL_FILE, b"")
-                store = self._party.engine.peer_manager.peer_store
-                contents, facts = open_parcel(open_envelope(store, merchant, envelope))
+                if parcel is None:
+                    continue
+                contents, facts = open_parcel(parcel)
                 name = str(facts.get("name", ""))
                 found[name] = Mock(name, str(facts.get("summary", "")), contents)
         return [found[name] for name in sorted(found)]

@@ -13,6 +13,7 @@ from datasites.syftbox.transport_base import ShareConnection, plain_name
 __all__ = ["CollectionsConnection"]
 
 _ACL = "_acl.json"
+_MOST_LISTED = 2000
 # No part may hold '_', which separates the three parts of a collection's folder.
 _COLLECTION_PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9.~-]{0,190}")
 
@@ -107,6 +108,12 @@ class CollectionsConnection(ShareConnection):
             raise TransportError("a collection's file is gone; ask its owner to publish it again")
         return data
 
+    def collection_file(
+        self, prefix: str, tag: str, content_hash: str, owner: str, name: str
+    ) -> str:
+        """The key of one file of a collection."""
+        return f"{self._collection(owner, prefix, tag, content_hash)}/{plain_name(name)}"
+
     def _collection(self, owner: str, prefix: str, tag: str, content_hash: str) -> str:
         for part in (prefix, tag, content_hash):
             if not _COLLECTION_PART.fullmatch(part) or ".." in part:
@@ -119,7 +126,7 @@ class CollectionsConnection(ShareConnection):
     def _collections(self, owner: str, prefix: str) -> list[tuple[str, str, str]]:
         root = f"{quoted(check_email(owner))}/collections"
         found = []
-        for name in self.store.folders(root):
+        for name in self.store.folders(root, _MOST_LISTED):
             parts = name.split("_")
             if len(parts) == 3 and parts[0] == prefix and all(parts):
                 found.append((f"{root}/{name}", parts[1], parts[2]))
