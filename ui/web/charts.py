@@ -217,7 +217,7 @@ def toy_map_chart(table: pd.DataFrame) -> Any:
             x=alt.X("x:Q", axis=None, scale=alt.Scale(zero=False)),
             y=alt.Y("y:Q", axis=None, scale=alt.Scale(zero=False)),
             color=alt.Color("category:N", title=None, legend=alt.Legend(orient="right")),
-            size=alt.condition("datum.found", alt.value(160), alt.value(45)),
+            size=alt.condition("datum.found", alt.value(60), alt.value(20)),
             opacity=alt.condition(click & "datum.found", alt.value(0.95), alt.value(0.12)),
             order=alt.Order("found:Q"),
             tooltip=["title:N", "category:N", "brand:N", alt.Tooltip("price:Q", format=".2f")],

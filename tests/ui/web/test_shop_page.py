@@ -3,12 +3,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from datasites.merchant import MerchantHome
 from datasites.merchant.store import load_catalogue, load_shop
-from recsys.data import write_catalogue
+from recsys.data import Catalogue, write_catalogue
 from tests.ui.web.market import BARE, SHOP, texts
 from ui.web.views.filters import telling_level
 
@@ -194,3 +195,15 @@ def test_the_shop_is_opened_again_when_its_files_change(
     assert "has not joined a study yet" in texts(open_page("shop"))  # still the open one
     (homes[SHOP].serving / "bundle.json").write_text("{}")
     assert "has not joined a study yet" not in texts(open_page("shop"))
+
+
+def test_categories_are_offered_where_they_tell_toys_apart() -> None:
+    def level(paths: list[str]) -> int | None:
+        rows = [{"item_id": f"t{n}", "title": "t", "category_path": p} for n, p in enumerate(paths)]
+        return telling_level(Catalogue(pd.DataFrame(rows)))
+
+    assert level(["Toys > Cars"] * 5 + ["Toys > Dolls"] * 5) == 2
+    assert level(["Toys > Cars"] * 9 + ["Toys > Dolls"] * 9 + ["Garden > Sand"]) == 2
+    assert level(["Cars", "Dolls"]) == 1
+    assert level(["Cars"] * 19 + ["Dolls"]) == 1
+    assert level(["Toys"] * 3) is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -16,6 +17,7 @@ __all__ = ["choose_filters", "telling_level"]
 
 OLDEST = 16
 LEVELS = 4
+NEARLY_ALL = 0.8
 
 
 def choose_filters(catalogue: Catalogue) -> Filters:
@@ -54,11 +56,16 @@ def choose_filters(catalogue: Catalogue) -> Filters:
 
 
 def telling_level(catalogue: Catalogue) -> int | None:
-    """The broadest level at which categories differ; None where they never do."""
+    """The broadest level at which no category holds nearly all toys; None where none differ."""
+    differ: int | None = None
     for level in range(1, LEVELS + 1):
-        if len({name for name in catalogue.categories(level) if name}) > 1:
-            return level
-    return None
+        names = [name for name in catalogue.categories(level) if name]
+        sizes = Counter(names)
+        if len(sizes) > 1:
+            differ = differ or level
+            if max(sizes.values()) <= NEARLY_ALL * len(names):
+                return level
+    return differ
 
 
 def _price(lowest: int, highest: int) -> float | None:

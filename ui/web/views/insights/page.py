@@ -8,6 +8,7 @@ import streamlit as st
 
 from datasites.errors import SettingsError
 from ui.web.charts import cost_chart, merchants_chart, models_chart, privacy_chart
+from ui.web.doors import Action, demand
 from ui.web.manifest import current_manifest
 from ui.web.report import Gain, Report, dearest_privacy, read_report
 from ui.web.views.insights.download import chart_and_downloads
@@ -20,6 +21,7 @@ CHARTED = ("ndcg@10", "hr@10")
 
 def page() -> None:
     """Render the page."""
+    demand(Action.SEE_INSIGHTS)
     manifest = current_manifest()
     st.title("Insights", anchor=False)
     report = _open(manifest.report)
@@ -40,6 +42,7 @@ def page() -> None:
     quality, merchants, breadth, toys, privacy, cost, table = st.tabs(
         ["Quality", "Who gains", "Breadth", "Map of toys", "Privacy", "Cost", "All figures"],
         key="insights-tab",
+        bind="query-params",
     )
     with quality:
         _quality(report)
@@ -48,8 +51,9 @@ def page() -> None:
         show_groups(report)
     with breadth:
         show_breadth(report)
-    with toys:
-        show_toy_map(manifest)
+    if toys.open:  # laying out takes seconds: only for those who look
+        with toys:
+            show_toy_map(manifest)
     with privacy:
         _privacy(report)
         show_curve()
