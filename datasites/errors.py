@@ -27,6 +27,7 @@ __all__ = [
     "ReviewError",
     "SandboxError",
     "SettingsError",
+    "StateGoneError",
     "TransportError",
 ]
 
@@ -65,3 +66,7 @@ class SandboxError(DatasiteError):
 
 class GateError(DatasiteError):
     """Outputs of remote code that were not declared, or not of the declared kind."""
+
+
+class StateGoneError(TransportError):
+    """What a job starts from is not in the share, while its sender's other files are."""

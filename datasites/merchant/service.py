@@ -23,12 +23,20 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from datasites.errors import DatasiteError, GateError, LedgerError, ReviewError, SandboxError
+from datasites.errors import (
+    DatasiteError,
+    GateError,
+    LedgerError,
+    ReviewError,
+    SandboxError,
+    StateGoneError,
+)
 from datasites.merchant import apart, code, desk, fit, housekeeping, peers, runs
 from datasites.merchant.bulletin import Bulletin
 from datasites.merchant.heartbeat import Heartbeat
 from datasites.merchant.home import MerchantHome
 from datasites.merchant.ledger import Ledger
+from datasites.merchant.retries import Retries
 from datasites.protocol import Proposal, Result, Round, parse_message
 from recsys.errors import ArtifactError
 from recsys.files import atomic_write_text
@@ -41,6 +49,8 @@ __all__ = ["Service", "serve"]
 log = structlog.get_logger()
 
 _FIT_TRIES = 3
+# A slow share may show a job long before what it starts from; nobody waits longer than a round.
+_GONE_SECONDS = 600.0
 
 
 class Service:
@@ -51,6 +61,8 @@ class Service:
         self.link = link
         self.ledger = ledger
         self._bulletin = Bulletin(ledger)
+        self._retries = Retries()
+        self._in_review: set[str] = set()
         self._fits: dict[str, int] = {}
         # Decisions are booked by other processes; the link asks before it takes or sends anything.
         link.hears = self._hears
@@ -91,12 +103,24 @@ class Service:
         for sender, reason in report.quarantined:
             self._bulletin.tell("quarantine", sender, reason)
         answered = 0
-        for submission in self.link.submissions():
-            answered += self._handle(submission)
+        undecided = self._undecided()
+        submissions = self.link.submissions()
+        self._retries.keep_only({submission.job for submission in submissions})
+        for submission in submissions:
+            if submission.job not in undecided and self._retries.is_due(submission.job):
+                answered += self._handle(submission)
         if answered:
             self.link.sync()
             housekeeping.tidy_runs(self.home, self.ledger, self.link.is_settled)
         return answered
+
+    def _undecided(self) -> set[str]:
+        """Proposals that still wait for the merchant: reading them on each pass changes nothing."""
+        if not self._in_review:
+            return set()
+        waiting = {one.request_id for one in self.ledger.requests() if one.state == "waiting"}
+        self._in_review &= waiting
+        return self._in_review
 
     def _show_mock(self) -> None:
         """Publish the mock once there is a catalogue; peers never see more than this."""
@@ -133,6 +157,10 @@ class Service:
             self._tell("refused", submission, str(error))
             return self._answer(submission, "refused", str(error), {})
         except (DatasiteError, OSError) as error:
+            seconds = self._retries.failed(submission.job)
+            if isinstance(error, StateGoneError) and seconds > _GONE_SECONDS:
+                self._tell("refused", submission, str(error))
+                return self._answer(submission, "refused", "its round is over", {})
             # The share is away, the disk is full: the job stays queued and is tried again.
             self._tell("postponed", submission, _in_words(error))
             return False
@@ -152,6 +180,7 @@ class Service:
     def _proposal(self, submission: Submission, proposal: Proposal) -> bool:
         request = desk.file_request(self.home, self.ledger, submission, proposal)
         if request.status == "pending":
+            self._in_review.add(submission.job)
             return False
         status = "done" if request.status == "approved" else "refused"
         return self._answer(submission, status, request.status_text, {})

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from datasites.errors import PeerError, ReviewError, TransportError
+from datasites.errors import PeerError, ReviewError, StateGoneError, TransportError
 from datasites.syftbox import exchange
 from datasites.syftbox.allowance import DailyCount
 from datasites.syftbox.clients import Party, build_merchant
@@ -170,7 +170,7 @@ class MerchantLink:
     def download_state(self, peer: str, name: str, sha256: str, into: Path) -> Path:
         """Fetch what a scientist published for this merchant, as the whole contents of `into`.
 
-        Raises TransportError if it is not there or is not what `sha256` names.
+        Raises TransportError if it is not what `sha256` names, StateGoneError if it is not there.
         """
         if peer not in self._party.book.accepted():
             raise PeerError(f"expected an accepted peer, found {peer}")
@@ -184,7 +184,11 @@ class MerchantLink:
                 "Ask for it to be published again"
             ) from error
         if parcel is None:
-            raise TransportError(f"expected {name!r} published by {peer}, found none in the share")
+            text = f"expected {name!r} published by {peer}, found none in the share"
+            # Where the sender's key is not to be seen either, the share itself is away.
+            if self._party.connection.shown_bundle(peer) is None:
+                raise TransportError(text)
+            raise StateGoneError(f"{text}: its round may be over")
         if parcel_sha256(parcel) != sha256:
             raise TransportError(
                 f"{name!r} from {peer} is not what the job names: its sha256 differs. "
