@@ -9,7 +9,7 @@ from pathlib import Path
 
 from datasites.errors import SettingsError
 
-__all__ = ["check_private_file", "private_folder", "problems"]
+__all__ = ["check_apart", "check_private_file", "private_folder", "problems"]
 
 
 def private_folder(path: Path) -> Path:
@@ -35,6 +35,21 @@ def check_private_file(path: Path) -> None:
         return
     if stat.S_IMODE(facts.st_mode) != 0o600:
         path.chmod(0o600)
+
+
+def check_apart(home: Path, share: str) -> None:
+    """Raise SettingsError if a share on this disk and a home lie one inside the other.
+
+    Keys and purchases would then be where everybody may look.
+    """
+    if "://" in str(share):
+        return
+    ours, theirs = Path(home).resolve(), Path(share).expanduser().resolve()
+    if ours.is_relative_to(theirs) or theirs.is_relative_to(ours / "private"):
+        raise SettingsError(
+            f"expected the home outside the share, found {ours.name} inside it: keys and purchases "
+            "would lie where everybody may look. Choose another folder with --home"
+        )
 
 
 def problems(keys: Path) -> Iterator[str]:

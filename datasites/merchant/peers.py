@@ -116,7 +116,8 @@ def carry_out(home: MerchantHome, ledger: Ledger, link: MerchantLink) -> None:
         if wanted is None:
             continue
         if wanted and wanted == peer.fingerprint and peer.state in ("requested_by_peer", "revoked"):
-            link.approve_peer(peer.email)
+            # By name, for the share may show another key by now.
+            link.approve_peer(peer.email, wanted)
             changed = True
         elif not wanted and peer.state != "revoked":
             # A crash may have come between the decision and what follows from it.

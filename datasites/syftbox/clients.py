@@ -20,8 +20,9 @@ from syft_job.client import JobClient
 from syft_rds.client import SyftRDSClient
 from syft_rds.config import COLLECTION_SUBPATH, SyftRDSClientConfig
 
+from datasites.private import private_folder
 from datasites.syftbox.hardening import StrictOwnerSyncer, StrictWatcherSyncer
-from datasites.syftbox.keys import ensure_keys, private_folder
+from datasites.syftbox.keys import ensure_keys
 from datasites.syftbox.peers import PeerBook
 from datasites.syftbox.store import ObjectStore
 from datasites.syftbox.transport import ObjectStoreConfig, ObjectStoreConnection

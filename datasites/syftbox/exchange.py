@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
+from typing import Any
 
 from datasites.errors import PeerError
+from datasites.pairing import pairing_code
 from datasites.syftbox.clients import Party
 from datasites.syftbox.hardening import check_shown_key, open_envelope
 from datasites.syftbox.keys import readable, same_fingerprint
@@ -18,28 +21,50 @@ __all__ = [
     "check_peer",
     "check_request",
     "fetch",
+    "key_to_compare",
     "parcel_tag",
     "peers",
     "publish",
     "readable",
+    "show_own_key",
     "state_hash",
 ]
 
 STATE_PREFIX = "toyfedstate"
 MOCK_PREFIX = "toyfedmock"
 PARCEL_FILE = "parcel"
+_WHOLE = 64  # hexadecimal digits of a whole fingerprint
 
 
 def peers(party: Party) -> list[Peer]:
-    """Known peers and requests, by e-mail, with the fingerprints to compare."""
+    """Known peers and requests, by e-mail, with what there is to compare."""
     book = party.book.all()
-    found = {
-        email: Peer(email, _state(party, email, str(facts.get("state", ""))), _shown(party, email))
-        for email, facts in book.items()
-    }
+    found = {email: _described(party, email, facts) for email, facts in book.items()}
     for email in party.connection.get_peer_requests():
-        found.setdefault(email, Peer(email, "requested_by_peer", _shown(party, email)))
+        if email not in found:
+            found[email] = _described(party, email, {"state": "requested_by_peer"})
     return [found[email] for email in sorted(found)]
+
+
+def show_own_key(party: Party, email: str) -> None:
+    """Let somebody who asked to pair see this party's public key, so that both can compare."""
+    bundle = {"public_encryption_bundle": party.engine.peer_manager.peer_store.get_public_bundle()}
+    party.connection.write_encryption_bundle(email, json.dumps(bundle))
+
+
+def key_to_compare(party: Party, email: str) -> tuple[str, str]:
+    """Whole fingerprint of a peer's pinned key, or else of the one shown, and the pairing code.
+
+    Both are '' if there is no key yet. Raises PeerError if the share shows another key than the
+    pinned one, or a bad one.
+    """
+    check_shown_key(party.connection, email)
+    full = party.book.pinned(email)
+    # A fingerprint that was read out pins its first half, until the key itself comes.
+    if len(full) < _WHOLE:
+        full = party.connection.shown_fingerprint(email)
+        party.book.check_pin(email, full, party.book.pinned(email) if full else "")
+    return full, _code(party, email, full)
 
 
 def check_peer(party: Party, email: str) -> None:
@@ -70,7 +95,8 @@ def check_request(party: Party, email: str, fingerprint: str | None) -> None:
             "Do not approve it; ask them in person"
         )
     party.book.readmit(email)
-    party.book.expect(email, shown, state="requested_by_peer")
+    compared = fingerprint is not None
+    party.book.expect(email, shown, state="requested_by_peer", compared=compared)
 
 
 def parcel_tag(name: str, recipient: str) -> str:
@@ -118,22 +144,28 @@ def publish(
     engine.share_collection(prefix, tag, content_hash, [recipient])
 
 
-def _state(party: Party, email: str, state: str) -> str:
+def _described(party: Party, email: str, facts: dict[str, Any]) -> Peer:
+    state, pinned = str(facts.get("state", "")), str(facts.get("fingerprint", ""))
+    try:
+        shown = party.connection.shown_fingerprint(email)
+    except PeerError:
+        shown = ""
     if state == "rejected":
-        return "revoked"
+        # Compared anew, if at all: the words of the key that would be taken.
+        return Peer(email, "revoked", readable(shown), _code(party, email, shown))
     try:
         check_shown_key(party.connection, email)
     except PeerError:
-        return "key_changed"
-    return state
+        if pinned:
+            other = readable(shown) or "one that does not verify"
+            return Peer(email, "key_changed", readable(pinned), "", other)
+        return Peer(email, state, "")
+    full = pinned if len(pinned) == _WHOLE else shown
+    compared = bool(facts.get("compared"))
+    return Peer(
+        email, state, readable(pinned or shown), _code(party, email, full), compared=compared
+    )
 
 
-def _shown(party: Party, email: str) -> str:
-    """The pinned fingerprint; for somebody new, the one that the share shows."""
-    pinned = party.book.pinned(email)
-    if pinned:
-        return readable(pinned)
-    try:
-        return readable(party.connection.shown_fingerprint(email))
-    except PeerError:
-        return ""
+def _code(party: Party, email: str, full: str) -> str:
+    return pairing_code(party.email, party.fingerprint, email, full) if full else ""

@@ -17,6 +17,7 @@ from syft.sync.sync.datasite_owner_syncer import DatasiteOwnerSyncer
 from syft.sync.sync.datasite_watcher_syncer import DatasiteWatcherSyncer
 
 from datasites.errors import PeerError, ReviewError, TransportError
+from datasites.quarantine import Quarantine
 from datasites.syftbox.allowance import DailyCount
 from datasites.syftbox.messages import IncomingReply, read_job, read_reply
 from datasites.syftbox.names import (
@@ -26,7 +27,6 @@ from datasites.syftbox.names import (
     MAX_WAITING_JOBS,
     MIB,
 )
-from datasites.syftbox.quarantine import Quarantine
 from datasites.syftbox.receipts import Receipt, pack_receipt
 from datasites.syftbox.shelf import JobShelf
 from datasites.syftbox.store import OversizeError

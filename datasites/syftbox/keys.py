@@ -13,24 +13,20 @@ import syft_crypto_python as crypto
 from syft.sync.peers.peer_store import PeerStore
 
 from datasites.errors import PeerError, SettingsError
+from datasites.private import check_private_file, private_folder
 from recsys.files import atomic_write_bytes
 
-__all__ = ["ensure_keys", "fingerprint_of", "private_folder", "readable", "same_fingerprint"]
-
-
-def private_folder(path: Path) -> Path:
-    """Make a folder that only its owner can enter, and return it."""
-    path.mkdir(parents=True, exist_ok=True, mode=0o700)
-    path.chmod(0o700)
-    return path
+__all__ = ["ensure_keys", "fingerprint_of", "readable", "same_fingerprint"]
 
 
 def ensure_keys(path: Path, email: str) -> str:
     """Make the key file if there is none; returns the identity fingerprint (64 hex digits).
 
-    Raises SettingsError if the file is damaged or belongs to another e-mail.
+    A file that others could read is closed to them. Raises SettingsError if it is damaged, belongs
+    to another e-mail or another user, or is a link.
     """
     private_folder(path.parent)
+    check_private_file(path)
     if not path.exists():
         fresh = PeerStore(email=email, use_encryption=True)
         fresh.generate_keys()
@@ -44,7 +40,7 @@ def ensure_keys(path: Path, email: str) -> str:
             atomic_write_bytes(complete, draft.read_bytes(), mode=0o600)
             with contextlib.suppress(FileExistsError):
                 os.link(complete, path)
-    path.chmod(0o600)
+    check_private_file(path)
     try:
         owner = json.loads(path.read_text())["email"]
         store = PeerStore.load_keys(path)

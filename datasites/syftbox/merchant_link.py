@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from datasites.errors import PeerError, ReviewError, StateGoneError, TransportError
+from datasites.private import check_apart
+from datasites.quarantine import Quarantine
 from datasites.syftbox import exchange
 from datasites.syftbox.allowance import DailyCount
 from datasites.syftbox.clients import Party, build_merchant
@@ -23,13 +25,14 @@ from datasites.syftbox.names import (
 )
 from datasites.syftbox.outbox import Outbox
 from datasites.syftbox.parcels import open_parcel, pack_parcel, parcel_sha256, unpack_into
-from datasites.syftbox.quarantine import Quarantine
 from datasites.syftbox.shelf import JobShelf
 from datasites.syftbox.store import ObjectStore
 from datasites.syftbox.types import Peer, Submission, SyncReport
 from recsys.files import atomic_write_bytes, atomic_write_text
 
 __all__ = ["MerchantLink"]
+
+_MOST_SHOWN = 200  # strangers in one run of the service, for each costs a file
 
 
 class MerchantLink:
@@ -49,6 +52,7 @@ class MerchantLink:
 
     def __init__(self, email: str, home: Path, share: str) -> None:
         self.hears = lambda _email: True
+        check_apart(home, share)
         party = Party(check_email(email), Path(home), ObjectStore(share), merchant=True)
         self._party = party
         self._folder = party.private / "link"
@@ -64,6 +68,7 @@ class MerchantLink:
             taken_today=DailyCount(self._folder / "taken-today.json"),
         )
         self._threads = threading.RLock()
+        self._shown_to: set[str] = set()
         self._parcels: dict[str, tuple[tuple[int, int], str]] = {}
         self.email = email
         self.own_fingerprint = exchange.readable(party.fingerprint)
@@ -73,8 +78,18 @@ class MerchantLink:
     # -- peers -----------------------------------------------------------------------------------
 
     def peers(self) -> list[Peer]:
-        """Everybody this merchant knows, and everybody who asks to be known."""
-        return exchange.peers(self._party)
+        """Everybody this merchant knows, and everybody who asks to be known.
+
+        Who asks is shown this merchant's public key, so that both can see the pairing code before
+        either trusts the other.
+        """
+        found = exchange.peers(self._party)
+        for peer in found:
+            asks = peer.state == "requested_by_peer" and peer.email not in self._shown_to
+            if asks and len(self._shown_to) < _MOST_SHOWN:
+                exchange.show_own_key(self._party, peer.email)
+                self._shown_to.add(peer.email)
+        return found
 
     def approve_peer(self, email: str, fingerprint: str | None = None) -> None:
         """Let a peer send jobs. Compare its fingerprint with it in person first.

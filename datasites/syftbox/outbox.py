@@ -21,10 +21,10 @@ from syft.sync.events.file_change_event import (
 )
 
 from datasites.errors import ReviewError, TransportError
+from datasites.quarantine import Quarantine
 from datasites.syftbox.clients import Party
 from datasites.syftbox.hardening import open_envelope
 from datasites.syftbox.messages import REPLY_FILE
-from datasites.syftbox.quarantine import Quarantine
 from datasites.syftbox.receipts import Receipt, open_receipt
 from datasites.syftbox.shelf import JobShelf, StoredReply
 from datasites.syftbox.store import OversizeError

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from datasites.errors import PeerError, SettingsError
+from datasites.private import check_private_file
 from datasites.syftbox.keys import fingerprint_of, same_fingerprint
 from datasites.syftbox.names import check_email
 from recsys.files import atomic_write_text
@@ -36,16 +37,19 @@ class PeerBook:
 
     def all(self) -> dict[str, dict[str, Any]]:
         """Every peer. Raises SettingsError if the file is damaged."""
+        check_private_file(self._path)
         try:
-            book = json.loads(self._path.read_text())
+            book = dict(json.loads(self._path.read_text()))
+            if not all(isinstance(facts, dict) for facts in book.values()):
+                raise ValueError("not a peer")
         except FileNotFoundError:
             return {}
-        except ValueError as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise SettingsError(
                 f"expected {self._path.name} to be JSON, found a damaged file. Restore it from a "
                 "backup, or remove it and pair again"
             ) from error
-        return dict(book)
+        return book
 
     def state(self, email: str) -> str:
         """The peer's state, '' if unknown."""
@@ -58,6 +62,10 @@ class PeerBook:
     def has_key(self, email: str) -> bool:
         """Tell whether the peer's whole public key is here, not only a fingerprint to expect."""
         return bool(self.all().get(email, {}).get("public_encryption_bundle"))
+
+    def is_compared(self, email: str) -> bool:
+        """Tell whether somebody compared the pinned key with the peer."""
+        return bool(self.all().get(email, {}).get("compared"))
 
     def accepted(self) -> list[str]:
         """E-mails of accepted peers whose key is pinned."""
@@ -72,9 +80,8 @@ class PeerBook:
 
         Raises PeerError if another key than the pinned one is given.
         """
-        check_email(email)
         with self._changing() as book:
-            peer = book.setdefault(email, {})
+            peer = _entry(book, email)
             if bundle:
                 found = fingerprint_of(bundle, email)
                 self.check_pin(email, found, str(peer.get("fingerprint", "")))
@@ -82,18 +89,31 @@ class PeerBook:
                 peer["public_encryption_bundle"] = bundle
             peer["state"] = state
 
-    def expect(self, email: str, fingerprint: str, state: str = "requested_by_me") -> None:
-        """Pin a fingerprint before the key itself is taken; `state` is for somebody new."""
+    def expect(
+        self,
+        email: str,
+        fingerprint: str,
+        state: str = "requested_by_me",
+        *,
+        compared: bool = True,
+    ) -> None:
+        """Pin a fingerprint before the key itself is taken.
+
+        Args:
+            state: For somebody new.
+            compared: Somebody compared it with the peer; otherwise it is only what was shown first.
+        """
         digits = "".join(fingerprint.lower().split())
         if not _FINGERPRINT.fullmatch(digits):
             raise PeerError("expected a fingerprint of at least 32 hexadecimal digits")
         with self._changing() as book:
-            peer = book.setdefault(check_email(email), {"state": state})
+            peer = _entry(book, email, state)
             known = str(peer.get("fingerprint", ""))
             if known:
                 self.check_pin(email, known, digits)
             else:
                 peer["fingerprint"] = digits
+            peer["compared"] = bool(peer.get("compared")) or compared
 
     def revoke(self, email: str, *, asked: bool = False) -> None:
         """Stop knowing a peer and forget its key, so that pairing again means comparing again.
@@ -130,3 +150,18 @@ class PeerBook:
             book = self.all()
             yield book
             atomic_write_text(self._path, json.dumps(book, indent=1, sort_keys=True), mode=0o600)
+
+
+def _entry(book: dict[str, dict[str, Any]], email: str, state: str = "") -> dict[str, Any]:
+    """A peer's entry, made if there is none.
+
+    Raises PeerError for an address that differs from a known one in case alone: people, and some
+    disks, take the two for one.
+    """
+    for known in book:
+        if known != check_email(email) and known.lower() == email.lower():
+            raise PeerError(
+                f"expected {known}, found {email}, which differs in capital letters alone. Ask "
+                "them in person which is theirs, and revoke the other first"
+            )
+    return book.setdefault(email, {"state": state} if state else {})

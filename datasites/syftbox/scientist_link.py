@@ -11,8 +11,10 @@ from typing import Any
 
 from syft_job.models import JobSubmissionMetadata
 
-from datasites.errors import ReviewError
-from datasites.private import private_folder
+from datasites.errors import PeerError, ReviewError
+from datasites.pairing import check_pairing_code
+from datasites.private import check_apart, private_folder
+from datasites.quarantine import Quarantine
 from datasites.syftbox import exchange
 from datasites.syftbox.clients import Party, build_scientist
 from datasites.syftbox.messages import (
@@ -31,7 +33,6 @@ from datasites.syftbox.names import (
     quoted,
 )
 from datasites.syftbox.parcels import open_parcel, pack_parcel, parcel_sha256
-from datasites.syftbox.quarantine import Quarantine
 from datasites.syftbox.receipts import Receipt
 from datasites.syftbox.store import ObjectStore
 from datasites.syftbox.types import Mock, Peer, Reply, SyncReport
@@ -53,6 +54,7 @@ class ScientistLink:
     """
 
     def __init__(self, email: str, home: Path, share: str) -> None:
+        check_apart(home, share)
         self._party = Party(check_email(email), Path(home), ObjectStore(share), merchant=False)
         self._folder = private_folder(self._party.private / "link")
         self._quarantine = Quarantine(self._folder / "quarantine")
@@ -70,26 +72,46 @@ class ScientistLink:
 
     # -- peers -------------------------------------------------------------------------------------
 
-    def request_peer(self, email: str, fingerprint: str | None = None) -> None:
+    def request_peer(
+        self, email: str, fingerprint: str | None = None, *, code: str | None = None
+    ) -> None:
         """Ask a merchant to pair; asking again changes nothing.
 
         Args:
             fingerprint: The merchant's, compared in person; no other key is taken then. Without
                 it the first key that the share shows is pinned, so compare `peers()` later.
+            code: The pairing code's words instead, as the merchant read them out.
 
-        Raises PeerError if another key than the pinned one is shown.
+        Raises PeerError if another key than the pinned one is shown, if the code is another one, or
+        if there is a code but no key yet; the request is sent all the same in the last case.
         """
         check_email(email)
         with self._threads:
+            if code is not None:
+                # Read once: the share may show another key the next time.
+                full, words = exchange.key_to_compare(self._party, email)
+                if words:
+                    check_pairing_code(code, words)
+                    self._party.book.expect(email, full)
+                else:
+                    self._request(email)
+                    raise PeerError(
+                        f"expected a key of {email} to compare the pairing code with, found none: "
+                        "waiting for their key. The request is sent; once their datasite has seen "
+                        "it (`toyfed datasite serve`), give the code again"
+                    )
             if fingerprint is not None:
                 self._party.book.expect(email, fingerprint)
-            shown = self._party.connection.shown_fingerprint(email)
-            if shown:
-                self._party.book.check_pin(email, shown, self._party.book.pinned(email))
-            self._client.load_peers()
-            state = self._party.book.state(email)
-            self._client.add_peer(email, force=state != "accepted", verbose=False, sync=False)
-            self._client.load_peers()
+            self._request(email)
+
+    def _request(self, email: str) -> None:
+        shown = self._party.connection.shown_fingerprint(email)
+        if shown:
+            self._party.book.check_pin(email, shown, self._party.book.pinned(email))
+        self._client.load_peers()
+        state = self._party.book.state(email)
+        self._client.add_peer(email, force=state != "accepted", verbose=False, sync=False)
+        self._client.load_peers()
 
     def revoke_peer(self, email: str) -> None:
         """Stop dealing with a merchant and forget its key."""

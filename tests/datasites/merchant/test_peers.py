@@ -24,8 +24,8 @@ class Peers:
     def peers(self) -> list[Peer]:
         return [self.found]
 
-    def approve_peer(self, email: str) -> None:
-        assert email == ADA
+    def approve_peer(self, email: str, fingerprint: str) -> None:
+        assert (email, fingerprint) == (ADA, self.found.fingerprint)
         self.found = replace(self.found, state="accepted")
 
     def revoke_peer(self, email: str) -> None:
