@@ -18,6 +18,7 @@ import numpy as np
 from datasites.errors import SettingsError
 from datasites.merchant.fit import Mix, own_components, shared_components
 from datasites.merchant.home import MerchantHome
+from datasites.merchant.stock import read_stock
 from datasites.merchant.store import load_catalogue, load_shop
 from recsys.data import Catalogue, Interactions
 from recsys.files import atomic_write_bytes, atomic_write_text
@@ -70,8 +71,11 @@ class ServedShop:
         histories: Interactions,
         shelves: Mapping[bool, Shelf],
         study: str | None,
+        *,
+        knows_stock: bool = False,
     ) -> None:
         self.name = name
+        self.knows_stock = knows_stock
         self.catalogue = catalogue
         self.study = study
         self.shopper_ids = [str(identity) for identity in histories.shopper_ids]
@@ -129,8 +133,16 @@ def open_shop(home: MerchantHome) -> ServedShop:
     shared = shared_components(home, facts["study"])
     for component in shared.values():
         component.fit(shop.all, catalogue)
+    stock = read_stock(home, catalogue)
     shelves = {
-        False: Shelf(Blend(own, facts["alone"], facts["units"]), catalogue),
-        True: Shelf(Blend(own | shared, facts["federated"], facts["units"]), catalogue),
+        False: Shelf(Blend(own, facts["alone"], facts["units"]), catalogue, stock),
+        True: Shelf(Blend(own | shared, facts["federated"], facts["units"]), catalogue, stock),
     }
-    return ServedShop(home.settings.name, catalogue, shop.all, shelves, facts["study"])
+    return ServedShop(
+        home.settings.name,
+        catalogue,
+        shop.all,
+        shelves,
+        facts["study"],
+        knows_stock=stock is not None,
+    )

@@ -22,6 +22,7 @@ class Filters:
         categories: category paths or beginnings of them; () for all.
         exclude: catalogue indices that are not to be shown.
         price_min: lowest price; None for any.
+        sold_out_too: whether toys that the shop cannot send now may be shown.
     """
 
     price_max: float | None = None
@@ -29,9 +30,10 @@ class Filters:
     categories: tuple[str, ...] = ()
     exclude: tuple[int, ...] = ()
     price_min: float | None = None
+    sold_out_too: bool = False
 
     def allowed(self, catalogue: Catalogue) -> npt.NDArray[np.bool_]:
-        """One flag per toy: bool [n_items]."""
+        """One flag per toy: bool [n_items]. Stock is the shelf's to know, not the catalogue's."""
         frame = catalogue.frame
         allowed = np.ones(catalogue.n_items, dtype=bool)
         if self.price_max is not None:

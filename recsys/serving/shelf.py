@@ -43,7 +43,8 @@ class Shelf:
     Args:
         blend: fitted components and their weights.
         catalogue: public facts, for filters and reasons.
-        in_stock: bool [n_items], the toys that this shop can send; None for all.
+        in_stock: bool [n_items], the toys that this shop can send; None for all. Others are
+            shown only where the filters ask for them.
 
     Raises:
         ModelError: a stock list or a blend over another number of toys.
@@ -84,7 +85,10 @@ class Shelf:
                 "Look them up in the catalogue's index_of."
             )
         basket = Interactions.from_lists([list(history)], n_items)
-        allowed = (filters or Filters()).allowed(self._catalogue) & self._in_stock
+        filters = filters or Filters()
+        allowed = filters.allowed(self._catalogue)
+        if not filters.sold_out_too:
+            allowed &= self._in_stock
         best = self._blend.recommend(basket, n, allowed)
         if not best.ids[0].size:
             return []

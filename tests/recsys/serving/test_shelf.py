@@ -69,6 +69,14 @@ def test_filters_and_stock_hold_for_every_suggestion() -> None:
     assert [s.score for s in found] == sorted((s.score for s in found), reverse=True)
 
 
+def test_sold_out_toys_are_shown_to_those_who_ask() -> None:
+    stock = np.arange(N_ITEMS) >= 4
+    shop = shelf({"popularity": 1.0}, in_stock=stock)
+    assert all(one.item >= 4 for one in shop.recommend([], N_ITEMS))
+    everything = shop.recommend([], N_ITEMS, Filters(sold_out_too=True))
+    assert {one.item for one in everything} == set(range(N_ITEMS))
+
+
 def test_nothing_left_gives_an_empty_list() -> None:
     shop = shelf({"content": 1.0})
     assert shop.recommend([1], 5, Filters(categories=("Books",))) == []
