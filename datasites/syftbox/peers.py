@@ -39,8 +39,8 @@ class PeerBook:
         """Every peer. Raises SettingsError if the file is damaged."""
         check_private_file(self._path)
         try:
-            book = dict(json.loads(self._path.read_text()))
-            if not all(isinstance(facts, dict) for facts in book.values()):
+            book: dict[str, dict[str, Any]] = json.loads(self._path.read_text())
+            if not isinstance(book, dict) or not all(isinstance(facts, dict) for facts in book.values()):
                 raise ValueError("not a peer")
         except FileNotFoundError:
             return {}

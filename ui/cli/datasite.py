@@ -13,12 +13,15 @@ from rich.panel import Panel
 from rich.syntax import Syntax
 from rich.table import Table
 
+from ui.cli import peers
 from ui.cli.console import DatasiteHomeOption, JsonOption, console, emit, guarded
 
 app = typer.Typer(
     help="For merchants: run a datasite, review requests, keep the ledger.", no_args_is_help=True
 )
 HOME = Path("toyfed-datasite")
+app.command("pair")(peers.pair)
+app.command("quarantine")(peers.quarantine)
 
 
 @app.command()
@@ -109,39 +112,6 @@ def serve(
     opened = MerchantHome.open(home)
     console.print(f"Serving [bold]{opened.settings.name}[/]; Ctrl-C stops.")
     serve(opened, once=once)
-
-
-@app.command()
-@guarded
-def pair(
-    email: Annotated[str | None, typer.Argument(help="The peer to approve.")] = None,
-    fingerprint: Annotated[
-        str | None, typer.Option(help="The peer's key, as it was read to you by phone.")
-    ] = None,
-    revoke: Annotated[bool, typer.Option(help="Stop trusting this peer.")] = False,
-    home: DatasiteHomeOption = HOME,
-    json_output: JsonOption = False,
-) -> None:
-    """List peers and their key fingerprints; approve one after comparing its fingerprint."""
-    from datasites.merchant import Ledger, MerchantHome
-    from datasites.merchant import peers as merchant_peers
-
-    opened = MerchantHome.open(home)
-    ledger = Ledger.open(opened.ledger_path)
-    if email is not None:
-        if revoke:
-            merchant_peers.revoke(opened, ledger, email, by=getpass.getuser())
-        else:
-            merchant_peers.approve(opened, ledger, email, fingerprint, by=getpass.getuser())
-    seen = merchant_peers.seen(opened, ledger)
-    if json_output:
-        emit(seen)
-        return
-    table = Table("peer", "state", "fingerprint", title="Peers of this datasite")
-    for peer in seen["peers"]:
-        table.add_row(peer["email"], peer["state"], peer["fingerprint"])
-    console.print(table)
-    console.print(f"Your own fingerprint, to read to them: [bold]{seen['own_fingerprint']}[/]")
 
 
 @app.command()

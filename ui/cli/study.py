@@ -13,6 +13,7 @@ from rich.table import Table
 
 from recsys.federation import DEFAULT_MERGE
 from ui.cli.console import JsonOption, MergeOption, StudyHomeOption, console, emit, guarded
+from ui.cli.peers import print_peers
 
 app = typer.Typer(
     help="For data scientists: compose a study, submit it, run its rounds.", no_args_is_help=True
@@ -48,29 +49,38 @@ def init(
 @guarded
 def pair(
     merchants: Annotated[list[str] | None, typer.Argument(help="Merchants to ask.")] = None,
+    code: Annotated[
+        str | None,
+        typer.Option(help="The twelve words of the pairing code, as the merchant read them."),
+    ] = None,
     fingerprint: Annotated[
         str | None,
-        typer.Option(help="The merchant's key, as it was read to you; no other is taken then."),
+        typer.Option(help="Instead: the merchant's key, as it was read; no other is taken then."),
     ] = None,
+    revoke: Annotated[bool, typer.Option(help="Forget these merchants and their keys.")] = False,
     home: StudyHomeOption = HOME,
     json_output: JsonOption = False,
 ) -> None:
-    """Ask merchants to pair, and list who did; read your fingerprint to each by phone."""
-    if fingerprint is not None and len(merchants or []) != 1:
-        raise typer.BadParameter("expected exactly one merchant with --fingerprint")
+    """Ask merchants to pair, and list who did, with the code to compare by phone.
+
+    Both of you see the same twelve words, if nobody stands between you. Let the merchant read its
+    words, and type the words that you hear.
+    """
+    if (fingerprint or code) and len(merchants or []) != 1:
+        raise typer.BadParameter("expected exactly one merchant with --code or --fingerprint")
     _, link = _open(home)
     for merchant in merchants or []:
-        link.request_peer(merchant, fingerprint)
+        if revoke:
+            link.revoke_peer(merchant)
+        else:
+            link.request_peer(merchant, fingerprint, code=code)
     link.sync()
     peers = [vars(peer) for peer in link.peers()]
     if json_output:
         emit({"own_fingerprint": link.own_fingerprint, "peers": peers})
         return
-    table = Table("merchant", "state", "fingerprint")
-    for peer in peers:
-        table.add_row(peer["email"], peer["state"], peer["fingerprint"])
-    console.print(table)
-    console.print(f"Your own fingerprint, to read to them: [bold]{link.own_fingerprint}[/]")
+    print_peers(f"Merchants of {link.email}", peers, "toyfed study pair")
+    console.print(f"Your own fingerprint: {link.own_fingerprint}", highlight=False)
 
 
 @app.command()
