@@ -21,8 +21,8 @@ app = typer.Typer(
 app.add_typer(datasite.app, name="datasite")
 app.add_typer(study.app, name="study")
 app.add_typer(data.app, name="data")
+app.add_typer(web.app, name="web")
 app.command("demo")(demo.demo)
-app.command("web")(web.web)
 app.command("recipes")(recipes.recipes)
 app.command("doctor")(doctor.doctor)
 

@@ -17,8 +17,9 @@ from rich.table import Table
 
 from recsys.federation import DEFAULT_MERGE, merge_named
 from ui.cli.console import MergeOption, console, guarded
-from ui.cli.web import (
-    address_of,
+from ui.cli.web import first_links, show_links
+from ui.web.launch import (
+    doors_beside,
     ending_on_sigterm,
     free_port,
     start_server,
@@ -113,6 +114,8 @@ def demo(
             _show(result, marketplace)
             console.print(f"report: {target}", highlight=False)
             if server is not None:
+                # Those printed before may have run out while the report was measured.
+                show_links(first_links(manifest, doors_beside(manifest)))
                 console.print("The web page stays up until Ctrl-C.")
                 while server.poll() is None:
                     story.services.check()
@@ -258,7 +261,7 @@ def _page(story: Story, manifest: Path, port: int) -> Iterator[subprocess.Popen[
         with console.status("opening the web page ..."):
             wait_ready(chosen, process=server)
         _rule("The marketplace is open")
-        console.print(f"\n  [bold green]{address_of(chosen)}[/]\n", highlight=False)
+        show_links(first_links(manifest, doors_beside(manifest)))
         console.print("shop and merchant console now; insights as soon as the report is there")
         yield server
     finally:

@@ -1,13 +1,21 @@
-"""Shops that are open for shoppers: opened once, and again when their files change."""
+"""Shops that are open for shoppers: opened once, and again when their files change.
+
+The pages and the API ask for the same open shops; both live in one process.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from datasites.merchant.home import MerchantHome
 
@@ -21,25 +29,48 @@ MOST_SHOPS = 16
 Stamp = tuple[tuple[str, int, int], ...]
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Open:
-    """An open shop, and the files that it was made of."""
+    """An open shop, the files that it was made of, and when they were last looked at."""
 
-    home: MerchantHome
-    stamp: Stamp
     shop: ServedShop
+    stamp: Stamp
+    looked: float
 
-    def is_current(self) -> bool:
-        return self.stamp == stamp_of(self.home)
+
+_shops: OrderedDict[Path, _Open] = OrderedDict()
+_opening: dict[Path, threading.Lock] = {}
+_lock = threading.Lock()
 
 
-def served_shop(home: MerchantHome) -> ServedShop:
+def served_shop(home: MerchantHome, *, within: float = 0.0) -> ServedShop:
     """The shop of `home`, ready to recommend.
 
+    While a new version of a shop opens, everybody but the first who asked gets the old one.
+
+    Args:
+        within: seconds; files that were looked at so shortly ago are not looked at again.
+
     Raises: SettingsError or ModelError with a readable text when nothing is served yet.
-    Privacy: stays at the merchant; the cache lives in this process alone.
+    Privacy: stays at the merchant; the open shops live in this process alone.
     """
-    return _open(str(home.root)).shop
+    with _lock:
+        found = _shops.get(home.root)
+        opening = _opening.setdefault(home.root, threading.Lock())
+        if found is not None:
+            _shops.move_to_end(home.root)
+            if time.monotonic() - found.looked < within:
+                return found.shop
+    if found is not None and found.stamp == stamp_of(home):
+        found.looked = time.monotonic()
+        return found.shop
+    if not opening.acquire(blocking=found is None):
+        assert found is not None
+        return found.shop
+    try:
+        return _open(home)
+    finally:
+        opening.release()
 
 
 def stamp_of(home: MerchantHome) -> Stamp:
@@ -56,13 +87,30 @@ def stamp_of(home: MerchantHome) -> Stamp:
     return tuple(found)
 
 
-@st.cache_resource(
-    max_entries=MOST_SHOPS, show_spinner="Opening the shop …", validate=_Open.is_current
-)
-def _open(root: str) -> _Open:
+def _open(home: MerchantHome) -> ServedShop:
     from datasites.merchant.serving import open_shop
 
-    home = MerchantHome.open(Path(root))
     # Taken first: a file that changes while the shop opens makes it open again.
     stamp = stamp_of(home)
-    return _Open(home, stamp, open_shop(home))
+    with _lock:
+        found = _shops.get(home.root)
+    if found is not None and found.stamp == stamp:
+        return found.shop
+    with _spinner():
+        shop = open_shop(home)
+    with _lock:
+        _shops[home.root] = _Open(shop, stamp, time.monotonic())
+        _shops.move_to_end(home.root)
+        while len(_shops) > MOST_SHOPS:
+            _shops.popitem(last=False)
+    return shop
+
+
+@contextlib.contextmanager
+def _spinner() -> Iterator[None]:
+    """Tell a page that waits; the API has none."""
+    if get_script_run_ctx(suppress_warning=True) is None:
+        yield
+    else:
+        with st.spinner("Opening the shop …"):
+            yield

@@ -29,7 +29,23 @@ from tests.ui.web.market import (
     make_home,
     write_purchases,
 )
+from ui.web.doors import DOORS_VARIABLE, DoorStore, Role
 from ui.web.manifest import MANIFEST_VARIABLE, Manifest, write_manifest
+
+
+@pytest.fixture(autouse=True)
+def sign_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Sign somebody in for the pages that a test runs; at first the visitor of a demo."""
+    store = DoorStore(tmp_path / "doors.sqlite3")
+    monkeypatch.setenv(DOORS_VARIABLE, str(store.path))
+
+    def begin(role: Role, merchant: Path | None = None, shopper: str | None = None) -> str:
+        secret = store.begin(role, merchant=merchant, shopper=shopper)
+        monkeypatch.setattr("ui.web.doors.guard.session_secret", lambda: secret)
+        return secret
+
+    begin(Role.DEMO)
+    return begin
 
 
 @pytest.fixture(scope="session")

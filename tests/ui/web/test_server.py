@@ -20,7 +20,17 @@ from datasites.merchant import Ledger, MerchantHome
 from datasites.merchant.store import load_catalogue, load_shop
 from datasites.protocol import Proposal
 from tests.ui.web.market import SHOP, STUDY, join
-from ui.cli.web import address_of, free_port, start_server, stop_server, wait_ready
+from ui.web.doors import DoorStore, Role
+from ui.web.launch import (
+    address_of,
+    cookie_name,
+    doors_beside,
+    free_port,
+    link_to,
+    start_server,
+    stop_server,
+    wait_ready,
+)
 from ui.web.manifest import Manifest, write_manifest
 
 if TYPE_CHECKING:
@@ -54,12 +64,8 @@ def test_a_server_that_ends_at_once_is_noticed() -> None:
 
 
 def test_wrong_use_is_told_before_anything_starts(tmp_path: Path) -> None:
-    import typer
+    from ui.cli.web import app
 
-    from ui.cli.web import web
-
-    app = typer.Typer()
-    app.command()(web)
     run = CliRunner().invoke
     assert run(app, []).exit_code == 2
     assert run(app, ["--marketplace", "x", "--datasite", "y"]).exit_code == 2
@@ -108,14 +114,16 @@ def test_a_walk_through_the_pages(
     homes: dict[str, MerchantHome],
     ask: Callable[..., Proposal],
     tmp_path: Path,
+    manifest: Path,
 ) -> None:
     page, home = browser_page, homes[SHOP]
     ask(home)
     elsewhere: list[str] = []
     page.on("request", lambda one: elsewhere.append(one.url))
 
-    page.goto(server)
+    page.goto(link_to(doors_beside(manifest), Role.DEMO))
     page.get_by_text("This shop has no model yet").wait_for()
+    assert "#" not in page.url
 
     page.get_by_role("link", name="Merchant").click()
     page.get_by_text("Byte-identical to a recipe of this release").wait_for()
@@ -149,11 +157,15 @@ def test_a_walk_through_the_pages(
 
 @pytest.mark.e2e
 def test_a_shopper_of_a_shop_that_joined(
-    server: str, browser_page: Page, homes: dict[str, MerchantHome], tmp_path: Path
+    server: str,
+    browser_page: Page,
+    homes: dict[str, MerchantHome],
+    tmp_path: Path,
+    manifest: Path,
 ) -> None:
     page, home = browser_page, homes[SHOP]
     join(home)
-    page.goto(server)
+    page.goto(link_to(doors_beside(manifest), Role.DEMO))
     cards = page.locator(".tf-card")
     cards.first.wait_for()
     assert cards.count() == 12
@@ -212,23 +224,26 @@ def test_no_server_outlives_the_command(homes: dict[str, MerchantHome]) -> None:
 
 
 @pytest.mark.e2e
-def test_only_this_machine_under_its_own_name(server: str) -> None:
+def test_only_this_machine_under_its_own_name(server: str, manifest: Path) -> None:
     port = int(server.rsplit(":", 1)[1])
     others = {info[4][0] for info in socket.getaddrinfo(socket.gethostname(), None)}
     for address in others - {"127.0.0.1", "::1"}:
         with socket.socket(socket.AF_INET6 if ":" in str(address) else socket.AF_INET) as probe:
             assert probe.connect_ex((str(address), port)) != 0
-    assert _handshake(port, f"127.0.0.1:{port}") == 101
-    assert _handshake(port, "rebound.example") == 403
+    secret = DoorStore(doors_beside(manifest)).begin(Role.DEMO)
+    assert _handshake(port, f"127.0.0.1:{port}", secret) == 101
+    assert _handshake(port, f"127.0.0.1:{port}", "") == 403
+    assert _handshake(port, "rebound.example", secret) == 403
 
 
-def _handshake(port: int, host: str) -> int:
+def _handshake(port: int, host: str, secret: str) -> int:
     """The server's answer to a page of `host` that wants to talk to it."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     connection.putrequest("GET", "/_stcore/stream", skip_host=True)
     for name, value in {
         "Host": host,
         "Origin": f"http://{host}",
+        "Cookie": f"{cookie_name(port, secure=False)}={secret}",
         "Connection": "Upgrade",
         "Upgrade": "websocket",
         "Sec-WebSocket-Key": "dG95ZmVkLXRveWZlZC10bw==",

@@ -10,6 +10,7 @@ import streamlit as st
 from datasites.merchant.home import MerchantHome
 from datasites.merchant.ledger import Ledger
 from recsys.errors import ToyFedError
+from ui.web.doors import Action, demand
 
 if TYPE_CHECKING:
     from datasites.merchant.desk import Review
@@ -56,6 +57,7 @@ def approve_form(home: MerchantHome, ledger: Ledger, review: Review) -> None:
     )
     if st.button("Approve", type="primary", key="approve-now", disabled=not has_read):
         try:
+            demand(Action.DECIDE, home.root)
             given = desk.approve(
                 home,
                 ledger,
@@ -77,6 +79,7 @@ def reject_form(home: MerchantHome, ledger: Ledger, study: str) -> None:
     reason = st.text_input("Reason, sent to the data scientist", key="reason", max_chars=200)
     if st.button("Reject", type="primary", key="reject-now"):
         try:
+            demand(Action.DECIDE, home.root)
             desk.reject(
                 home, ledger, study, reason=reason or "no reason given", by=getpass.getuser()
             )
@@ -93,6 +96,7 @@ def revoke_form(home: MerchantHome, ledger: Ledger, study: str) -> None:
     st.write("Nothing more of it runs. What it has released already stays spent.")
     if st.button("Revoke", type="primary", key="revoke-now"):
         try:
+            demand(Action.DECIDE, home.root)
             desk.revoke(home, ledger, study, by=getpass.getuser())
         except ToyFedError as error:
             st.error(str(error))

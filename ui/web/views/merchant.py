@@ -9,11 +9,14 @@ from datasites.merchant.home import MerchantHome
 from datasites.merchant.ledger import Ledger
 from recsys.errors import ToyFedError
 from ui.web.choice import choose_merchant
+from ui.web.doors import Action, demand
 from ui.web.manifest import Manifest, current_manifest
 from ui.web.views.budget import show_budget
+from ui.web.views.data import show_data
 from ui.web.views.gains import show_gains
 from ui.web.views.ledger import show_ledger
 from ui.web.views.request import show_request
+from ui.web.views.runs import show_runs
 from ui.web.views.service import show_service
 
 __all__ = ["page"]
@@ -25,6 +28,7 @@ def page() -> None:
     home = choose_merchant(manifest, "Merchant")
     if home is None:
         return
+    demand(Action.SEE_CONSOLE, home.root)
     st.title(home.settings.name, anchor=False)
     _where_it_runs(manifest)
     told = st.session_state.pop("told", None)
@@ -40,20 +44,26 @@ def page() -> None:
         )
         return
     _live(home, ledger)
-    asked, gains, book = st.tabs(
+    asked, ran, gains, book, data = st.tabs(
         [
             ":material/inbox: Requests",
+            ":material/terminal: Runs",
             ":material/trending_up: What joining brought",
             ":material/menu_book: Ledger",
+            ":material/database: Data",
         ],
         key="merchant-tab",
     )
     with asked:
         _requests(home, ledger)
+    with ran:
+        show_runs(home, ledger)
     with gains:
         show_gains(home)
     with book:
         show_ledger(home, ledger)
+    with data:
+        show_data(home)
 
 
 def _where_it_runs(manifest: Manifest) -> None:
@@ -72,6 +82,7 @@ def _where_it_runs(manifest: Manifest) -> None:
 def _live(home: MerchantHome, ledger: Ledger) -> None:
     """Service and budget, looked at again every few seconds: a study may be running."""
     try:
+        demand(Action.SEE_CONSOLE, home.root)
         show_service(home, ledger)
         show_budget(ledger)
     except ToyFedError as error:

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from datasites.errors import SettingsError
 from recsys.data import Catalogue
+from ui.web.doors import Action, Person, demand, may, signed_in
 
 if TYPE_CHECKING:
     from datasites.merchant.serving import ServedShop
@@ -30,7 +32,15 @@ class Shopper:
 
 
 def choose_shopper(shop: ServedShop) -> Shopper:
-    """Widgets that choose a shopper; neither URL nor log ever holds a shopper's id."""
+    """Whoever is signed in; in a demo, widgets that choose a shopper.
+
+    Neither URL nor log ever holds a shopper's id. Raises SignInError if nobody is signed in.
+    """
+    person = signed_in()
+    if person.shopper is not None:
+        return _signed_in(shop, person)
+    if not may(person, Action.PICK_SHOPPER):
+        return _by_taste(shop.catalogue)
     options = [OF_THE_SHOP, BY_TASTE] if shop.shopper_ids else [BY_TASTE]
     who = st.radio("Who is shopping?", options, key="shop-who", persist_state="session")
     if who == OF_THE_SHOP:
@@ -38,7 +48,23 @@ def choose_shopper(shop: ServedShop) -> Shopper:
     return _by_taste(shop.catalogue)
 
 
+def _signed_in(shop: ServedShop, person: Person) -> Shopper:
+    """The one shopper whose session this is, whatever the page or its address says."""
+    assert person.shopper is not None
+    try:
+        history = shop.history(person.shopper)
+    except (SettingsError, ValueError):
+        history = []
+    return Shopper(
+        label="For you",
+        history=history,
+        when_empty="You have bought nothing here yet, so these are toys that many families "
+        "choose. With the first purchase they become personal.",
+    )
+
+
 def _of_the_shop(shop: ServedShop) -> Shopper:
+    demand(Action.PICK_SHOPPER)
     count = len(shop.shopper_ids)
     key = f"shopper-{shop.name}"
     # Purchases may have been replaced by fewer since the number was chosen.

@@ -11,6 +11,7 @@ import streamlit as st
 
 from datasites.study.home import ScientistHome
 from recsys.errors import ToyFedError
+from ui.web.doors import Action, demand
 from ui.web.studies import StudyFacts
 
 __all__ = ["show_actions"]
@@ -55,6 +56,7 @@ def _submit(home: ScientistHome, name: str) -> None:
     from datasites.syftbox import ScientistLink
 
     try:
+        demand(Action.COMPOSE_STUDY)
         with st.spinner("Sending it to every merchant …"):
             link = ScientistLink(home.settings.email, home.root, home.settings.share)
             submit(home, link, name)
@@ -70,6 +72,7 @@ def _ask(home: ScientistHome, name: str) -> None:
     from datasites.syftbox import ScientistLink
 
     try:
+        demand(Action.COMPOSE_STUDY)
         with st.spinner("Asking …"):
             link = ScientistLink(home.settings.email, home.root, home.settings.share)
             st.session_state[f"answers-{name}"] = Coordinator(home, link, name).answers()
@@ -79,6 +82,7 @@ def _ask(home: ScientistHome, name: str) -> None:
 
 def _run(home: ScientistHome, name: str) -> None:
     """Start `toyfed study run` in a process of its own: it outlives this page."""
+    demand(Action.RUN_STUDY)
     log = home.study(name) / "run.log"
     command = "import sys; from ui.cli import main; sys.exit(main())"
     with log.open("wb") as output:
@@ -95,6 +99,7 @@ def _run(home: ScientistHome, name: str) -> None:
 def _stop(home: ScientistHome, name: str) -> None:
     from datasites.study.journal import running_pid
 
+    demand(Action.RUN_STUDY)
     pid = running_pid(home.study(name))
     if pid:
         os.kill(pid, signal.SIGTERM)

@@ -11,6 +11,7 @@ from datasites.study.home import ScientistHome
 from recsys.errors import ToyFedError
 from recsys.federation import DEFAULT_MERGE, merge_names
 from ui.web.charts import expected_chart
+from ui.web.doors import Action, demand
 from ui.web.studies import expected_quality, releases
 
 __all__ = ["show_compose"]
@@ -145,6 +146,7 @@ def _write(home: ScientistHome, values: dict[str, Any]) -> None:
     from datasites.study import new_study, parse_study
 
     try:
+        demand(Action.COMPOSE_STUDY)
         folder = new_study(home, parse_study(values))
     except ToyFedError as error:
         st.error(str(error))

@@ -7,6 +7,7 @@ import streamlit as st
 
 from datasites.errors import SettingsError
 from datasites.study.home import ScientistHome
+from ui.web.doors import Action, demand
 from ui.web.manifest import current_manifest
 from ui.web.studies import StudyFacts, study_facts
 from ui.web.views.study.compose import show_compose
@@ -25,6 +26,7 @@ STATES = {
 
 def page() -> None:
     """Render the page."""
+    demand(Action.SEE_STUDIES)
     manifest = current_manifest()
     st.title("Study desk", anchor=False)
     if manifest.scientist is None:
