@@ -103,10 +103,10 @@ class StrictOwnerSyncer(DatasiteOwnerSyncer):  # type: ignore[misc]
         return taken
 
     def _has_room(self, sender: str) -> bool:
-        shelf = self.shelf
+        waiting = self.shelf.waiting_count(sender)
         return (
-            shelf.waiting_count(sender) < MAX_WAITING_JOBS
-            and shelf.unread_count(sender) < MAX_UNREAD_REPLIES
+            waiting < MAX_WAITING_JOBS
+            and waiting + self.shelf.unread_count(sender) < MAX_UNREAD_REPLIES
             and self.taken_today.count(sender) < MAX_JOBS_A_DAY
         )
 

@@ -40,7 +40,9 @@ class PeerBook:
         check_private_file(self._path)
         try:
             book: dict[str, dict[str, Any]] = json.loads(self._path.read_text())
-            if not isinstance(book, dict) or not all(isinstance(facts, dict) for facts in book.values()):
+            if not isinstance(book, dict) or not all(
+                isinstance(facts, dict) for facts in book.values()
+            ):
                 raise ValueError("not a peer")
         except FileNotFoundError:
             return {}

@@ -16,6 +16,9 @@ from datasites.errors import PeerError, ReviewError, SettingsError, TransportErr
 from datasites.syftbox import MerchantLink, ScientistLink, hardening
 
 
+pytestmark = pytest.mark.attack
+
+
 def push(link: ScientistLink, shop: str, sender: str, paths: dict[str, str], **more: Any) -> None:
     """Send any message through PySyft's own router, properly encrypted and signed by `link`."""
     changes = [

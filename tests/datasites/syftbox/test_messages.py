@@ -15,6 +15,7 @@ from syft.sync.utils.syftbox_utils import compress_data
 from datasites.errors import ReviewError, TransportError
 from datasites.syftbox import messages, parcels
 
+pytestmark = pytest.mark.attack
 SHOP, DS = "shop@example.org", "ds@example.org"
 INBOX = f"app_data/job/inbox/{DS}/v1/job-1"
 
