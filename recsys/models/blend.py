@@ -18,6 +18,7 @@ from recsys.models.blend_weights import (
     gather_candidates,
     typical_best,
 )
+from recsys.models.ranking import best_of_rows
 
 if TYPE_CHECKING:
     from recsys.data.catalogue import Catalogue
@@ -204,6 +205,41 @@ class Blend(Recommender):
                 block += scores
         return total
 
+    def recommend_explained(
+        self,
+        histories: Interactions,
+        n: int,
+        allowed: npt.NDArray[np.bool_] | None = None,
+    ) -> Explanation:
+        """The best `n` toys for one shopper with what makes their scores, scored once.
+
+        The toys, in order, and their scores are those of `recommend`, the rest that of `explain`.
+
+        Args:
+            histories: exactly one row.
+            n: length of the list.
+            allowed: bool [n_items], False hides a toy.
+
+        Raises:
+            ModelError: another number of rows than one.
+        """
+        self.check_histories(histories)
+        if histories.n_shoppers != 1:
+            raise ModelError("Expected the history of exactly one shopper to explain.")
+        scored = {
+            name: self.components[name].score(histories) * factor
+            for name, factor in self._factors()
+        }
+        total = np.zeros((1, self.n_items), dtype=np.float32)
+        for term in scored.values():
+            total += term
+        total[0, histories.items] = -np.inf
+        if allowed is not None:
+            total[:, ~allowed] = -np.inf
+        asked = np.asarray(best_of_rows(total, n)[0][0], dtype=np.int32)
+        terms = {name: term[0, asked] for name, term in scored.items()}
+        return Explanation(asked, terms, self._purchases(histories, asked))
+
     def explain(self, histories: Interactions, items: npt.ArrayLike) -> Explanation:
         """Take the scores of `items` for one shopper apart.
 
@@ -218,15 +254,20 @@ class Blend(Recommender):
         if histories.n_shoppers != 1:
             raise ModelError("Expected the history of exactly one shopper to explain.")
         asked = np.asarray(items, dtype=np.int32)
-        terms: dict[str, Floats] = {}
+        terms = {
+            name: self.components[name].score(histories)[0, asked] * factor
+            for name, factor in self._factors()
+        }
+        return Explanation(asked, terms, self._purchases(histories, asked))
+
+    def _purchases(self, histories: Interactions, asked: npt.NDArray[np.int32]) -> Floats:
+        """What each purchase adds to each of these toys: float32 [n_history, n]."""
         purchases = np.zeros((histories.n_purchases, asked.size), dtype=np.float32)
         for name, factor in self._factors():
-            model = self.components[name]
-            terms[name] = model.score(histories)[0, asked] * factor
-            parts = model.contributions(histories, asked)
+            parts = self.components[name].contributions(histories, asked)
             if parts is not None:
                 purchases += parts * factor
-        return Explanation(asked, terms, purchases)
+        return purchases
 
     def _factors(self) -> list[tuple[str, np.float32]]:
         """Return what each component's scores are multiplied by, without idle components."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,6 +66,7 @@ class Shelf:
         self._blend = blend
         self._catalogue = catalogue
         self._in_stock = stock
+        self._titles = [str(title) for title in catalogue.frame["title"]]
 
     def recommend(
         self, history: Sequence[int], n: int = 12, filters: Filters | None = None
@@ -89,21 +90,25 @@ class Shelf:
         allowed = filters.allowed(self._catalogue)
         if not filters.sold_out_too:
             allowed &= self._in_stock
-        best = self._blend.recommend(basket, n, allowed)
-        if not best.ids[0].size:
-            return []
-        explanation = self._blend.explain(basket, best.ids[0])
+        best = self._blend.recommend_explained(basket, n, allowed)
+        shares = best.shares()
         return [
-            Suggestion(int(item), float(score), self._reason(list(history), explanation, place))
-            for place, (item, score) in enumerate(zip(best.ids[0], best.scores[0], strict=True))
+            Suggestion(int(item), float(score), self._reason(list(history), best, shares, place))
+            for place, (item, score) in enumerate(zip(best.items, best.scores, strict=True))
         ]
 
     def similar(self, item: int, n: int = 8) -> list[Suggestion]:
         """Toys that somebody who took `item` alone would be shown."""
         return self.recommend([item], n)
 
-    def _reason(self, history: list[int], explanation: Explanation, place: int) -> str:
-        shares = {name: float(share[place]) for name, share in explanation.shares().items()}
+    def _reason(
+        self,
+        history: list[int],
+        explanation: Explanation,
+        all_shares: Mapping[str, npt.NDArray[np.float32]],
+        place: int,
+    ) -> str:
+        shares = {name: float(share[place]) for name, share in all_shares.items()}
         if not any(shares.values()):
             return "something new to try"
         total = sum(max(0.0, float(term[place])) for term in explanation.terms.values())
@@ -111,7 +116,6 @@ class Shelf:
             parts = explanation.purchases[:, place]
             newest = int(np.argmax(parts))
             if parts[newest] / total >= _TELLING:
-                title = str(self._catalogue.frame["title"].iloc[history[newest]])
-                return f"because you chose {title}"
+                return f"because you chose {self._titles[history[newest]]}"
         main = max(shares, key=lambda name: shares[name])
         return _REASONS.get(main, "recommended by this shop")

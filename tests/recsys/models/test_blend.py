@@ -227,6 +227,17 @@ def test_terms_add_up_and_purchases_explain_what_they_can() -> None:
     with pytest.raises(ModelError, match="exactly one shopper"):
         blend.explain(train, asked)
 
+    allowed = np.ones(N_ITEMS, dtype=bool)
+    allowed[asked[:2]] = False
+    best = blend.recommend(shopper, 6, allowed)
+    at_once = blend.recommend_explained(shopper, 6, allowed)
+    again = blend.explain(shopper, best.ids[0])
+    np.testing.assert_array_equal(at_once.items, best.ids[0])
+    np.testing.assert_array_equal(at_once.scores, best.scores[0])
+    np.testing.assert_array_equal(at_once.purchases, again.purchases)
+    with pytest.raises(ModelError, match="exactly one shopper"):
+        blend.recommend_explained(train, 6)
+
 
 @pytest.mark.parametrize(
     "weights", [{"content": -1.0}, {"content": float("nan")}, {"elsewhere": 1.0}]

@@ -32,9 +32,10 @@ _TOLD = {
 # The secret follows a '#': browsers send that part to no server, so that it is in no log. The
 # script takes it out of the address and of the history before it posts it.
 _SCRIPT = (
-    "const code=location.hash.slice(1);"
+    "function use(){const code=location.hash.slice(1);"
     "if(code){history.replaceState(null,'','/sign-in');"
-    "document.getElementById('code').value=code;document.forms[0].submit();}"
+    "document.getElementById('code').value=code;document.forms[0].submit();}}"
+    "addEventListener('hashchange',use);use();"
 )
 _STYLE = (
     "body{font:17px/1.5 system-ui,sans-serif;max-width:32rem;margin:12vh auto;padding:0 1.2rem;"
