@@ -15,7 +15,6 @@ from syft.sync.messages.proposed_filechange import ProposedFileChange, ProposedF
 from datasites.errors import PeerError, ReviewError, SettingsError, TransportError
 from datasites.syftbox import MerchantLink, ScientistLink, hardening
 
-
 pytestmark = pytest.mark.attack
 
 
