@@ -1,0 +1,96 @@
+"""Lets real processes be killed at named places, from outside: the product knows nothing of it.
+
+With this folder on PYTHONPATH, a Python process wraps the functions that the plans in the file
+TOYFED_KILL_PLANS may name (TOYFED_KILL_TARGETS) as their modules are imported. Each call asks
+whether a plan says that this is the place to die; the file may change while the process runs:
+
+    [{"id": "…", "process": text in the command line, "target": "module:Class.function",
+      "when": "before" or "after", "match": texts that its arguments, or the job that is being
+      handled, must all hold, "armed": a file that must be there or "", "parent": false}, …]
+
+A plan is used once: a file in `PLANS.fired/` says so before the signal is sent.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.machinery
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any
+
+_PLANS = os.environ.get("TOYFED_KILL_PLANS", "")
+_HANDLES_A_JOB = "datasites.merchant.service:Service._handle"
+_targets: dict[str, list[str]] = {}
+_job: list[str] = [""]
+
+
+def _may_die(target: str, when: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    try:
+        with open(_PLANS, encoding="utf-8") as file:
+            plans = json.load(file)
+    except (OSError, ValueError):
+        return
+    for plan in plans:
+        if (plan["target"], plan["when"]) != (target, when):
+            continue
+        if plan["process"] not in " ".join(sys.orig_argv):
+            continue
+        text = f"{args} {kwargs} {_job[0]}"
+        if not all(word in text for word in plan["match"]):
+            continue
+        if plan["armed"] and not os.path.exists(plan["armed"]):
+            continue
+        try:
+            os.close(os.open(f"{_PLANS}.fired/{plan['id']}", os.O_CREAT | os.O_EXCL))
+        except FileExistsError:
+            continue
+        os.kill(os.getppid() if plan["parent"] else os.getpid(), signal.SIGKILL)
+
+
+def _wrapped(target: str, real: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(real)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        if target == _HANDLES_A_JOB:
+            _job[0] = str(args)
+        _may_die(target, "before", args, kwargs)
+        result = real(*args, **kwargs)
+        _may_die(target, "after", args, kwargs)
+        if target == _HANDLES_A_JOB:
+            _job[0] = ""
+        return result
+
+    return wrapper
+
+
+def _wrap(module: Any) -> None:
+    for path in _targets.get(module.__name__, []):
+        owner = module
+        *outer, name = path.split(".")
+        for part in outer:
+            owner = getattr(owner, part)
+        setattr(owner, name, _wrapped(f"{module.__name__}:{path}", getattr(owner, name)))
+
+
+def _install() -> None:
+    for target in [*json.loads(os.environ["TOYFED_KILL_TARGETS"]), _HANDLES_A_JOB]:
+        module, _, path = target.partition(":")
+        _targets.setdefault(module, []).append(path)
+        if module in sys.modules:
+            _wrap(sys.modules[module])
+    loader = importlib.machinery.SourceFileLoader
+    real = loader.exec_module
+
+    def exec_module(self: Any, module: Any) -> None:
+        real(self, module)
+        if module.__name__ in _targets:
+            _wrap(module)
+
+    loader.exec_module = exec_module  # type: ignore[method-assign]
+
+
+if _PLANS:
+    _install()
