@@ -128,7 +128,8 @@ def _cgroups(dead: set[int]) -> list[Path]:
 
 def _strangers(market: Market) -> list[int]:
     """Processes that work on this marketplace's files and are not its services."""
-    known = {market.services.pid(home) for home in market.homes.values()} | {os.getpid()}
+    known = market.services.pids()
+    known |= _ancestors()
     mark = str(market.folder).encode()
     found = []
     for entry in Path("/proc").iterdir():
@@ -136,7 +137,7 @@ def _strangers(market: Market) -> list[int]:
             continue
         with contextlib.suppress(OSError):
             told = (entry / "cmdline").read_bytes() + (entry / "mountinfo").read_bytes()
-            if mark in told and int(entry.name) not in _ancestors():
+            if mark in told:
                 found.append(int(entry.name))
     return found
 

@@ -42,6 +42,10 @@ class Killable(Services):
         """How a service ended; None while it runs."""
         return self._running[home.root].poll()
 
+    def pids(self) -> set[int]:
+        """Process ids of all services that were started last."""
+        return {process.pid for process in self._running.values()}
+
 
 class Market:
     """Merchants and a data scientist in one folder, paired, with their services running."""
@@ -106,9 +110,12 @@ class Market:
             self.link.request_peer(home.settings.email)
         for home in self.homes.values():
             ledger = Ledger.open(home.ledger_path)
-            until(lambda home=home, ledger=ledger: peers.seen(home, ledger)["peers"])  # type: ignore[misc]
+            until(lambda home=home, ledger=ledger: self._is_asked(home, ledger))  # type: ignore[misc]
             peers.approve(home, ledger, SCIENTIST, self.link.own_fingerprint, by="me")
         until(self._all_paired)
+
+    def _is_asked(self, home: MerchantHome, ledger: Ledger) -> bool:
+        return bool(peers.seen(home, ledger)["peers"])
 
     def _all_paired(self) -> bool:
         self.link.sync()

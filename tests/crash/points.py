@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 __all__ = ["COORDINATOR", "PAGE", "PROPOSAL", "RESULT", "ROUND", "SUBMIT", "Point", "targets"]
 
-_SERVICE = "datasites.merchant.service"
 _LINK = "datasites.syftbox.merchant_link:MerchantLink"
 _SHELF = "datasites.syftbox.shelf:JobShelf"
 _SHARE = "datasites.syftbox.transport:ObjectStoreConnection"
@@ -113,13 +112,13 @@ ROUND = (
     Point("the reply noted, the job not yet cleared away", f"{_SHELF}._forget", "before",
           ("{job}",)),
     Point("after the reply", f"{_LINK}.reply", "after", ("{job}",)),
-    *_both("a heartbeat", f"{_SERVICE}:_beat", armed=True),
+    *_both("a heartbeat", "datasites.merchant.heartbeat:Heartbeat.beat", armed=True),
 )  # fmt: skip
 
 RESULT = (
     *_both("a result is checked", "datasites.merchant.desk:check_result", match=("{job}",)),
     *_both("the model is fetched", f"{_LINK}.download_state", match=("{job}",)),
-    *_both("the model is verified", f"{_FIT}:verify_artefact", match=("{job}",)),
+    *_both("the model is verified", "datasites.merchant.apart:verify_artefact", match=("{job}",)),
     *_both("the model is noted", f"{_LEDGER}.note", match=("'model'", "{study}")),
     Point("before the own blend is fitted", f"{_FIT}:run_in_own_process", "before", ("{study}",)),
     Point("the fit itself killed while it measures", "recsys.evaluation.protocol:evaluate",
@@ -164,9 +163,8 @@ COORDINATOR = (
     *_both("a sync", f"{_ADA}.sync", armed=True, process="ada"),
     *_both("an answer is taken in", f"{_WATCHER}._apply", armed=True, process="ada"),
     *_both("an answer is noted", f"{_ADA}._finished", armed=True, process="ada"),
-    *_both("the place in the outbox is noted", f"{_ADA}._write_cursor", armed=True,
-           process="ada"),
-    *_both("a merchant is told what was read", f"{_SHARE}.write_ack", armed=True, process="ada"),
+    *_both("what was read is noted", f"{_ADA}._write_marks", armed=True, process="ada"),
+    *_both("an answer is signed for", f"{_SHARE}.write_receipt", armed=True, process="ada"),
     Point("before an update is read", f"{_STUDY}:Coordinator._read_update", "before", ("als-1",),
           process="ada"),
     Point("an update kept", f"{_FILES}:atomic_write_bytes", "after", ("{study}/updates/als-1",),
