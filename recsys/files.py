@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["atomic_path", "atomic_write_bytes", "atomic_write_text"]
+__all__ = ["atomic_path", "atomic_write_bytes", "atomic_write_text", "sweep_leftovers"]
 
 
 @contextlib.contextmanager
@@ -43,3 +45,19 @@ def atomic_write_bytes(target: Path, data: bytes, mode: int = 0o644) -> None:
 def atomic_write_text(target: Path, text: str, mode: int = 0o644) -> None:
     """Write `text` (UTF-8) to `target`, whole or not at all."""
     atomic_write_bytes(target, text.encode(), mode)
+
+
+def sweep_leftovers(folder: Path, pattern: str = ".*.tmp", older_than_seconds: float = 0.0) -> None:
+    """Remove temporary files and folders below `folder` that a killed writer left behind.
+
+    Whoever calls it is the only writer there, or names an age that no writer reaches.
+    """
+    before = time.time() - older_than_seconds
+    for leftover in list(Path(folder).rglob(pattern)):
+        with contextlib.suppress(OSError):
+            if leftover.lstat().st_mtime > before:
+                continue
+            if leftover.is_dir() and not leftover.is_symlink():
+                shutil.rmtree(leftover, ignore_errors=True)
+            else:
+                leftover.unlink()

@@ -15,6 +15,7 @@ from typing import Any
 
 from datasites.errors import DatasiteError
 from datasites.merchant.home import MerchantHome
+from datasites.merchant.lifeline import end_with_parent
 from recsys.errors import ArtifactError
 
 __all__ = ["make_mock", "verify_artefact"]
@@ -79,4 +80,5 @@ def _answer(task: str, home: MerchantHome, *more: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
+    end_with_parent()
     print(json.dumps(_answer(sys.argv[1], MerchantHome.open(Path(sys.argv[2])), *sys.argv[3:])))

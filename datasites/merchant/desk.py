@@ -83,6 +83,17 @@ def file_request(
     """
     folder = home.requests / proposal.study
     digest = remote_code.code_digest(submission.code)
+
+    def book() -> None:
+        ledger.request(
+            submission.job,
+            proposal.study,
+            submission.sender,
+            digest,
+            proposal.sha256,
+            {"recipe": proposal.recipe, "epsilon": proposal.epsilon, "delta": proposal.delta},
+        )
+
     if not (folder / "request.json").exists():
         fresh = home.requests / f".{proposal.study}.new"
         shutil.rmtree(fresh, ignore_errors=True)
@@ -95,6 +106,8 @@ def file_request(
             "code_sha256": digest,
         }
         atomic_write_text(fresh / "request.json", json.dumps(facts))
+        # Booked first: what lies on the desk can be decided on, also if the service stops here.
+        book()
         shutil.rmtree(folder, ignore_errors=True)
         fresh.replace(folder)
     request = _read_request(home, ledger, proposal.study)
@@ -107,14 +120,7 @@ def file_request(
             f"the study name '{proposal.study}' is taken here by another request. "
             "Submit under a new name."
         )
-    ledger.request(
-        submission.job,
-        proposal.study,
-        submission.sender,
-        digest,
-        proposal.sha256,
-        {"recipe": proposal.recipe, "epsilon": proposal.epsilon, "delta": proposal.delta},
-    )
+    book()
     return request
 
 

@@ -30,6 +30,7 @@ from datasites.errors import DatasiteError, SettingsError
 from datasites.merchant import runs
 from datasites.merchant.home import MerchantHome
 from datasites.merchant.ledger import Ledger
+from datasites.merchant.lifeline import end_with_parent
 from datasites.merchant.slots import heavy_work
 from datasites.merchant.store import load_catalogue, load_shop
 from datasites.recipes import recipe_named
@@ -255,5 +256,6 @@ def _plain(figures: Mapping[str, float]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
+    end_with_parent()
     with heavy_work():
         fit(MerchantHome.open(Path(sys.argv[1])), sys.argv[2])

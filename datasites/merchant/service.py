@@ -31,7 +31,7 @@ from datasites.errors import (
     SandboxError,
     StateGoneError,
 )
-from datasites.merchant import apart, code, desk, fit, housekeeping, peers, runs
+from datasites.merchant import apart, code, desk, fit, housekeeping, leftovers, peers, runs
 from datasites.merchant.bulletin import Bulletin
 from datasites.merchant.heartbeat import Heartbeat
 from datasites.merchant.home import MerchantHome
@@ -83,6 +83,7 @@ class Service:
             else:
                 self.ledger.fail(job, "interrupted: the service stopped during this run")
                 log.warning("run was interrupted", job=job)
+        leftovers.sweep(self.home)
 
     def _commit(self, job: str, released: dict[str, Any]) -> bool:
         """Book what may leave; False if study or peer were revoked, and then nothing leaves."""
@@ -95,8 +96,11 @@ class Service:
             return False
         return True
 
-    def step(self) -> int:
-        """Sync once and handle every waiting job; returns how many were answered."""
+    def step(self, stopping: Callable[[], bool] = lambda: False) -> int:
+        """Sync once and handle every waiting job; returns how many were answered.
+
+        When `stopping` says so, the job under way is finished and no other is begun.
+        """
         report = self.link.sync()
         peers.carry_out(self.home, self.ledger, self.link)
         self._show_mock()
@@ -107,6 +111,8 @@ class Service:
         submissions = self.link.submissions()
         self._retries.keep_only({submission.job for submission in submissions})
         for submission in submissions:
+            if stopping():
+                break
             if submission.job not in undecided and self._retries.is_due(submission.job):
                 answered += self._handle(submission)
         if answered:
@@ -247,9 +253,10 @@ class Service:
                 submission.sender, result.state.name, result.state.sha256, fresh
             )
             apart.verify_artefact(self.home, fresh)
+            # Noted first: a crash may then bring the note twice, and never a model without one.
+            self.ledger.note("model", {"study": result.study, "sha256": result.state.sha256})
             shutil.rmtree(folder, ignore_errors=True)
             fresh.replace(folder)
-            self.ledger.note("model", {"study": result.study, "sha256": result.state.sha256})
         try:
             fit.run_in_own_process(self.home, result.study)
         except DatasiteError as error:
@@ -296,7 +303,7 @@ def serve(
                     link = MerchantLink(home.settings.email, home.root, home.settings.share)
                     service = Service(home, link, ledger)
                     service.recover()
-                service.step()
+                service.step(lambda: stopping)
                 pulse.beat("running")
                 trouble = ""
             except LedgerError:
@@ -305,6 +312,13 @@ def serve(
                 if trouble != _in_words(error):
                     trouble = _in_words(error)
                     log.warning("pass failed; trying again", reason=trouble)
+                with contextlib.suppress(OSError):
+                    pulse.beat("troubled", trouble)
+            except Exception as error:
+                # Not foreseen, so begun anew from what is on disk, as after a crash. The text of
+                # such an error may quote anything: only its kind is told.
+                service, trouble = None, f"unexpected {type(error).__name__}"
+                log.warning("pass failed; starting over", reason=trouble)
                 with contextlib.suppress(OSError):
                     pulse.beat("troubled", trouble)
             if once or stopping or (stop is not None and stop()):

@@ -17,14 +17,14 @@ import fcntl
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
-from datasites.errors import DatasiteError, ReviewError, SettingsError
+from datasites.errors import DatasiteError, ReviewError, SettingsError, TransportError
 from datasites.protocol import Proposal, Result, Round, StateRef
 from datasites.recipes import recipe_named
 from datasites.study.home import ScientistHome
@@ -33,7 +33,7 @@ from datasites.study.settings import StudySettings
 from recsys.data import read_catalogue
 from recsys.errors import ModelError
 from recsys.federation import Update
-from recsys.files import atomic_write_bytes, atomic_write_text
+from recsys.files import atomic_write_bytes, atomic_write_text, sweep_leftovers
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Coordinator", "Progress"]
 
+T = TypeVar("T")
 _KEPT_UPDATES = 20  # phases whose updates a scientist may still look at
 
 
@@ -62,6 +63,7 @@ class Coordinator:
         self.proposal = _read_proposal(self.folder)
         self.recipe = recipe_named(self.proposal.recipe)
         self._clock = clock
+        self._away = 0.0
 
     # -- what a study looks like from outside -----------------------------------------------
 
@@ -91,10 +93,16 @@ class Coordinator:
         or if another process runs this study.
         """
         with _only_one(self.folder):
+            # Only the process that runs a study writes there, so these are a killed one's.
+            for name in ("artefact", "updates", "sent"):
+                sweep_leftovers(self.folder / name)
+            for temporary in [*self.folder.glob(".state-*"), *self.folder.glob(".checkpoint*")]:
+                temporary.unlink(missing_ok=True)
             yield from recorded(self.folder, self._run())
 
     def _run(self) -> Iterator[Progress]:
-        merchants = [name for name, (status, _) in self.answers().items() if status == "done"]
+        answers = yield from self._reach(self.answers)
+        merchants = [name for name, (status, _) in answers.items() if status == "done"]
         if not merchants:
             raise ReviewError(
                 f"expected at least one merchant to have approved '{self.proposal.study}', found "
@@ -103,21 +111,13 @@ class Coordinator:
         done = self.checkpoint()
         state = self._load_state(done)
         if done["finished"]:
-            self._tidy(done, merchants)  # a crash may have come before it
+            yield from self._tidy(done, merchants)  # a crash may have come before it
         for phase in self.proposal.phases:
             if phase.name in done["finished"]:
                 continue
-            self._send(phase.name, state, merchants)
+            yield from self._send(phase.name, state, merchants)
             yield Progress("phase", phase.name)
-            updates: list[Update] = []
-            dropped: dict[str, str] = {}
-            for merchant, update, why in self._collect(phase.name, merchants):
-                if update is None:
-                    dropped[merchant] = why
-                    yield Progress("dropped", phase.name, merchant, why)
-                else:
-                    updates.append(update)
-                    yield Progress("answer", phase.name, merchant)
+            updates, dropped = yield from self._collect(phase.name, merchants)
             if not updates and phase.name not in self.recipe.optional_phases:
                 raise DatasiteError(
                     f"expected updates in phase '{phase.name}', no merchant sent one: "
@@ -132,11 +132,37 @@ class Coordinator:
             done["contributors"][phase.name] = [update.merchant for update in updates]
             done["dropped"][phase.name] = dropped
             self._save_state(done, state)
-            self._tidy(done, merchants)
+            yield from self._tidy(done, merchants)
             yield Progress("merged", phase.name, detail=f"{len(updates)} of {len(merchants)}")
         yield from self._deliver(state, merchants)
 
-    def _send(self, phase: str, state: dict[str, np.ndarray], merchants: list[str]) -> None:
+    def _reach(self, act: Callable[[], T]) -> Generator[Progress, None, T]:
+        """Do something with the share; while it cannot be reached, say so and try again.
+
+        The time that this takes is not taken from the merchants' patience.
+        """
+        since: float | None = None
+        while True:
+            try:
+                found = act()
+            except TransportError as error:
+                if since is None:
+                    since = self._clock()
+                    yield Progress("away", detail=str(error))
+                time.sleep(self.home.settings.poll_seconds)
+                continue
+            if since is not None:
+                self._away += self._clock() - since
+                yield Progress("back")
+            return found
+
+    def _waited(self) -> float:
+        """Seconds by the clock without those in which the share was away."""
+        return self._clock() - self._away
+
+    def _send(
+        self, phase: str, state: dict[str, np.ndarray], merchants: list[str]
+    ) -> Iterator[Progress]:
         """Publish the phase's state and send one job per merchant; what was sent stays sent."""
         sent_file = self.folder / "sent" / f"{phase}.json"
         sent: dict[str, Any] = json.loads(sent_file.read_text()) if sent_file.exists() else {}
@@ -145,9 +171,8 @@ class Coordinator:
         missing = [merchant for merchant in merchants if merchant not in sent]
         reference: StateRef | None = None
         if arrays and missing:
-            digest = self.link.publish_state(
-                name, {"state.safetensors": save_arrays(arrays)}, missing
-            )
+            files = {"state.safetensors": save_arrays(arrays)}
+            digest = yield from self._reach(lambda: self.link.publish_state(name, files, missing))
             reference = StateRef(name=name, sha256=digest)
         order = Round(
             study=self.proposal.study,
@@ -156,34 +181,49 @@ class Coordinator:
             state=reference,
         )
         for merchant in missing:
-            self.link.submit(merchant, name, self.folder / "code", order.model_dump(mode="json"))
+            yield from self._submit(merchant, name, order)
             sent[merchant] = True
             atomic_write_text(sent_file, json.dumps(sent))
 
+    def _submit(self, merchant: str, name: str, message: Round | Result) -> Iterator[Progress]:
+        words = message.model_dump(mode="json")
+        yield from self._reach(
+            lambda: self.link.submit(merchant, name, self.folder / "code", words)
+        )
+
     def _collect(
         self, phase: str, merchants: list[str]
-    ) -> Iterator[tuple[str, Update | None, str]]:
-        """Yield (merchant, update or None, why not) as answers come, until patience ends."""
-        waiting = list(merchants)
-        deadline = self._clock() + self.settings.federation.patience_seconds
-        while waiting:
-            self.link.sync()
-            for merchant in list(waiting):
-                reply = self.link.reply(merchant, f"{self.proposal.study}-{phase}")
-                if reply.status == "waiting":
+    ) -> Generator[Progress, None, tuple[list[Update], dict[str, str]]]:
+        """Take answers as they come until patience ends: the updates, and why others are left out.
+
+        What lies there already is taken before patience is looked at, so that a coordinator that
+        was stopped for long, or that could not reach the share, leaves nobody out for that.
+        """
+        updates: list[Update] = []
+        dropped: dict[str, str] = {}
+        deadline = self._waited() + self.settings.federation.patience_seconds
+        while True:
+            yield from self._reach(self.link.sync)
+            for merchant in merchants:
+                if merchant in dropped or any(one.merchant == merchant for one in updates):
                     continue
-                waiting.remove(merchant)
+                reply = self.link.reply(merchant, f"{self.proposal.study}-{phase}")
+                update, why = None, reply.message or reply.status
                 if reply.status == "done":
                     update, why = self._read_update(phase, merchant, reply.files)
-                    yield merchant, update, why
+                elif reply.status == "waiting":
+                    if self._waited() <= deadline:
+                        continue
+                    why = "no answer within the study's patience"
+                if update is None:
+                    dropped[merchant] = why
+                    yield Progress("dropped", phase, merchant, why)
                 else:
-                    yield merchant, None, reply.message or reply.status
-            if waiting and self._clock() > deadline:
-                for merchant in waiting:
-                    yield merchant, None, "no answer within the study's patience"
-                return
-            if waiting:
-                time.sleep(self.home.settings.poll_seconds)
+                    updates.append(update)
+                    yield Progress("answer", phase, merchant)
+            if len(updates) + len(dropped) == len(merchants):
+                return updates, dropped
+            time.sleep(self.home.settings.poll_seconds)
 
     def _read_update(
         self, phase: str, merchant: str, files: dict[str, bytes]
@@ -238,10 +278,10 @@ class Coordinator:
         if old and old != done["state"]:
             (self.folder / old).unlink(missing_ok=True)
 
-    def _tidy(self, done: dict[str, Any], merchants: list[str]) -> None:
+    def _tidy(self, done: dict[str, Any], merchants: list[str]) -> Iterator[Progress]:
         """Remove what a finished phase leaves in the share and here, so that nothing adds up."""
         last = done["finished"][-1]
-        self.link.delete_state(f"{self.proposal.study}-{last}")
+        yield from self._reach(lambda: self.link.delete_state(f"{self.proposal.study}-{last}"))
         for merchant in merchants:
             self.link.forget(merchant, f"{self.proposal.study}-{last}")
         for phase in done["finished"][:-_KEPT_UPDATES]:
@@ -261,22 +301,20 @@ class Coordinator:
         missing = [merchant for merchant in merchants if merchant not in sent]
         if missing:
             files = {path.name: path.read_bytes() for path in sorted(artefact.iterdir())}
-            digest = self.link.publish_state(name, files, missing)
+            digest = yield from self._reach(lambda: self.link.publish_state(name, files, missing))
             message = Result(
                 study=self.proposal.study,
                 proposal_sha256=self.proposal.sha256,
                 state=StateRef(name=name, sha256=digest),
             )
             for merchant in missing:
-                self.link.submit(
-                    merchant, name, self.folder / "code", message.model_dump(mode="json")
-                )
+                yield from self._submit(merchant, name, message)
                 sent.append(merchant)
                 atomic_write_text(sent_file, json.dumps(sent))
         waiting = list(merchants)
-        deadline = self._clock() + self.settings.federation.patience_seconds
-        while waiting and self._clock() <= deadline:
-            self.link.sync()
+        deadline = self._waited() + self.settings.federation.patience_seconds
+        while waiting and self._waited() <= deadline:
+            yield from self._reach(self.link.sync)
             for merchant in list(waiting):
                 reply = self.link.reply(merchant, name)
                 if reply.status != "waiting":
@@ -288,7 +326,7 @@ class Coordinator:
         for merchant in waiting:
             yield Progress("dropped", "result", merchant, "has not taken up the model yet")
         if not waiting:
-            self.link.delete_state(name)
+            yield from self._reach(lambda: self.link.delete_state(name))
         for phase in self.proposal.phases:
             for merchant in merchants:  # answers that came too late for their round
                 self.link.forget(merchant, f"{self.proposal.study}-{phase.name}")

@@ -24,7 +24,7 @@ _MOST_BYTES = 4 * 1024 * 1024
 class Progress:
     """One thing that happened, for people to watch: nothing in it depends on shoppers."""
 
-    what: str  # "phase", "answer", "dropped", "merged", "model", "delivered"
+    what: str  # "phase", "answer", "dropped", "merged", "model", "delivered", "away", "back"
     phase: str = ""
     merchant: str = ""
     detail: str = ""

@@ -23,9 +23,11 @@ from syft_rds.config import COLLECTION_SUBPATH, SyftRDSClientConfig
 from datasites.private import private_folder
 from datasites.syftbox.hardening import StrictOwnerSyncer, StrictWatcherSyncer
 from datasites.syftbox.keys import ensure_keys
+from datasites.syftbox.names import quoted
 from datasites.syftbox.peers import PeerBook
 from datasites.syftbox.store import ObjectStore
 from datasites.syftbox.transport import ObjectStoreConfig, ObjectStoreConnection
+from recsys.files import atomic_write_text, sweep_leftovers
 
 __all__ = ["Party", "build_merchant", "build_scientist"]
 
@@ -37,6 +39,7 @@ class Party:
         # PySyft would sync on every look at a list otherwise.
         os.environ["PRE_SYNC"] = "false"
         self.email = email
+        self._store = store
         self.syftbox = Path(home).resolve() / "syftbox"
         self.private = private_folder(Path(home).resolve() / "private")
         keys = self.private / "keys" / "crypto_keys.json"
@@ -96,6 +99,10 @@ class Party:
         )
         self.engine = SyftboxManager.from_config(sync)
 
+    def check_share(self) -> None:
+        """Raise TransportError if the share that this party was on has gone."""
+        self._store.check()
+
     @property
     def connection(self) -> ObjectStoreConnection:
         """This party's view of the share."""
@@ -115,9 +122,22 @@ class Party:
             job_runner=None,
             dataset_manager=SyftDatasetManager.from_config(self.config.dataset),
         )
-        client.peer_manager.write_own_version()
+        self._meet_share(client)
         client.load_peers()
         return client
+
+    def _meet_share(self, client: SyftRDSClient) -> None:
+        """Announce this party; a share that it was on before must still be the one it was."""
+        known = self.private / "share-used.txt"
+        if known.exists() and known.read_text() == self._store.address:
+            self._store.must_be_there()
+        client.peer_manager.write_own_version()
+        atomic_write_text(known, self._store.address, mode=0o600)
+        self._store.must_be_there()
+        self._store.sweep(quoted(self.email))
+        for peer in self.book.accepted():
+            self._store.sweep(f"{quoted(peer)}/inbox/{quoted(self.email)}")
+        sweep_leftovers(self.private / "link", "*.tmp", 3600)
 
 
 def build_merchant(party: Party, **parts: Any) -> tuple[SyftRDSClient, StrictOwnerSyncer]:

@@ -8,7 +8,7 @@ whatever breaks a rule aside.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from pydantic import Field
@@ -60,6 +60,28 @@ def check_shown_key(connection: ObjectStoreConnection, email: str) -> None:
         connection.book.check_pin(email, shown, connection.book.pinned(email))
 
 
+def _each(peers: Iterable[str], read: Callable[[str], None], quarantine: Quarantine) -> None:
+    """Read from every peer; one that misbehaves does not stop the others.
+
+    Raises TransportError if nobody could be read from: then it is the share that fails.
+    """
+    away: dict[str, TransportError] = {}
+    others = 0
+    for email in peers:
+        try:
+            read(email)
+            others += 1
+        except PeerError as refused:
+            others += 1
+            quarantine.note(email, str(refused))
+        except TransportError as unreachable:
+            away[email] = unreachable
+    if away and not others:
+        raise next(iter(away.values()))
+    for email, reason in away.items():
+        quarantine.note(email, str(reason))
+
+
 class StrictOwnerSyncer(DatasiteOwnerSyncer):  # type: ignore[misc]
     """Takes jobs from accepted peers' inbox folders onto the shelf, and nothing else."""
 
@@ -75,13 +97,12 @@ class StrictOwnerSyncer(DatasiteOwnerSyncer):  # type: ignore[misc]
         The stock method also reads the whole datasite into memory to find local changes; replies
         are sent explicitly instead.
         """
-        for email in peer_emails:
-            try:
-                if self.hears(email):
-                    check_shown_key(self._connection, email)
-                    self._read_inbox(email)
-            except (PeerError, TransportError) as error:
-                self.quarantine.note(email, str(error))
+
+        def read(email: str) -> None:
+            check_shown_key(self._connection, email)
+            self._read_inbox(email)
+
+        _each(filter(self.hears, peer_emails), read, self.quarantine)
 
     def pull_and_process_next_proposed_filechange(
         self, sender_email: str, raise_on_none: bool = True
@@ -162,14 +183,12 @@ class StrictWatcherSyncer(DatasiteWatcherSyncer):  # type: ignore[misc]
 
     def sync_down(self, peer_emails: list[str]) -> None:
         """Read every merchant's outbox; one that misbehaves does not stop the others."""
-        for email in peer_emails:
-            if not self._connection.book.has_key(email):
-                continue
-            try:
-                check_shown_key(self._connection, email)
-                self._read_outbox(email)
-            except (PeerError, TransportError) as error:
-                self.quarantine.note(email, str(error))
+
+        def read(email: str) -> None:
+            check_shown_key(self._connection, email)
+            self._read_outbox(email)
+
+        _each(filter(self._connection.book.has_key, peer_emails), read, self.quarantine)
 
     def _read_outbox(self, peer: str) -> None:
         connection = self._connection

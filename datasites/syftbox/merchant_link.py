@@ -128,6 +128,7 @@ class MerchantLink:
         Raises TransportError if the share cannot be used; nothing is lost then.
         """
         with self._threads:
+            self._party.check_share()
             self._syncer.new_jobs = 0
             self._client.sync(auto_checkpoint=False, auto_compact=False)
             self._deliver()

@@ -130,6 +130,7 @@ class ScientistLink:
         Raises TransportError if the share cannot be used; nothing is lost then.
         """
         with self._threads:
+            self._party.check_share()
             self._syncer.new_replies = 0
             self._client.sync(auto_checkpoint=False, auto_compact=False)
             return SyncReport(self._syncer.new_replies, self._quarantine.take())

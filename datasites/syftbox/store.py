@@ -14,12 +14,14 @@ import fsspec
 from fsspec.implementations.dirfs import DirFileSystem
 
 from datasites.errors import TransportError
+from recsys.files import sweep_leftovers
 
 __all__ = ["Entry", "ObjectStore", "OversizeError", "check_key"]
 
 # A put is atomic there already, and a rename would be a copy.
 _ATOMIC_PUT = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "az"})
 _TEMPORARY = ".tmp-"
+_STALE_SECONDS = 3600.0
 
 Entry = tuple[str, int]  # (name, bytes)
 
@@ -67,6 +69,21 @@ class ObjectStore:
         protocol = inner.protocol if isinstance(inner.protocol, str) else inner.protocol[0]
         self._plain_put = protocol in _ATOMIC_PUT
         self._local = protocol == "file" and isinstance(filesystem, DirFileSystem)
+        self._was_there = False
+        self.address = share
+
+    def must_be_there(self) -> None:
+        """From now on a share that is a folder is never made anew, nor used while it is empty.
+
+        A share that was unmounted leaves an empty folder, or none. Writing there would look like
+        sending, and reading there like nothing having been sent.
+        """
+        self._was_there = True
+
+    def check(self) -> None:
+        """Raise TransportError if a share that must be there is not."""
+        with self._errors("look"):
+            pass
 
     def put(self, key: str, data: bytes) -> None:
         """Write an object, replacing an older one in one step."""
@@ -129,6 +146,15 @@ class ObjectStore:
         with self._errors("delete"), contextlib.suppress(FileNotFoundError):
             self._fs.rm(key, recursive=True)
 
+    def sweep(self, folder: str) -> None:
+        """Remove what writers that were killed left in a folder on disk, an hour later.
+
+        Servers are not asked: buckets have no such leftovers, and listing others takes long.
+        """
+        if self._local and Path(self._fs.path).is_dir():
+            check_key(folder)
+            sweep_leftovers(Path(self._fs.path) / folder, f"{_TEMPORARY}*", _STALE_SECONDS)
+
     def _write(self, key: str, data: bytes) -> None:
         with self._fs.open(key, "wb") as file:
             file.write(data)
@@ -171,6 +197,8 @@ class ObjectStore:
     @contextlib.contextmanager
     def _errors(self, what: str) -> Iterator[None]:
         try:
+            if self._was_there and self._local:
+                self._check_there()
             yield
         except TransportError:
             raise
@@ -179,6 +207,18 @@ class ObjectStore:
                 f"could not {what} in the share ({type(error).__name__}). Check that it is "
                 "reachable and that this account may use it; the next exchange tries again"
             ) from error
+
+    def _check_there(self) -> None:
+        with (
+            contextlib.suppress(FileNotFoundError, NotADirectoryError),
+            os.scandir(self._fs.path) as entries,
+        ):
+            if next(entries, None) is not None:
+                return
+        raise TransportError(
+            "the share cannot be reached: expected the folder that was used before, found none or "
+            "an empty one. Mount it again or put it back; the next exchange tries again"
+        )
 
 
 def _is_plain(facts: dict[str, Any]) -> bool:

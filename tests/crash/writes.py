@@ -174,9 +174,7 @@ class Theatre(Market):
         job = json.loads((inputs["job"] / "job.json").read_text())
         phase = self.coordinator(job["study"]).proposal.phase(job["phase"])
         rng = np.random.default_rng()  # another run would bring other bytes
-        arrays = {
-            one.name: (1 + rng.random(one.shape)).astype(one.dtype) for one in phase.outputs
-        }
+        arrays = {one.name: (1 + rng.random(one.shape)).astype(one.dtype) for one in phase.outputs}
         save_file(arrays, output / "release.safetensors")
         facts = {"events": [event.to_dict() for event in phase.privacy_events()]}
         (output / "release.json").write_text(json.dumps(facts))

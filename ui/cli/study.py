@@ -204,6 +204,8 @@ def describe(progress: Any) -> str:
         "merged": f"  merged {progress.detail} updates",
         "model": f"[bold]model[/]: {progress.detail}",
         "delivered": f"  {progress.merchant} serves the model",
+        "away": f"  [yellow]waiting: {escape(progress.detail)}[/]",
+        "back": "  the share is back: going on",
     }
     return texts[progress.what]
 

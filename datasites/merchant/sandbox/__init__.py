@@ -2,6 +2,6 @@
 
 from datasites.merchant.sandbox.doctor import SandboxStatus, probe
 from datasites.merchant.sandbox.outcome import Ending, Limits, RunOutcome
-from datasites.merchant.sandbox.runner import run
+from datasites.merchant.sandbox.runner import WORK_PREFIX, run
 
-__all__ = ["Ending", "Limits", "RunOutcome", "SandboxStatus", "probe", "run"]
+__all__ = ["WORK_PREFIX", "Ending", "Limits", "RunOutcome", "SandboxStatus", "probe", "run"]

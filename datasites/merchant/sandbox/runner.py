@@ -29,7 +29,9 @@ from datasites.merchant.sandbox.outcome import Ending, Limits, RunOutcome
 from datasites.merchant.sandbox.outputs import take_outputs
 from datasites.merchant.sandbox.watch import Breach
 
-__all__ = ["run"]
+__all__ = ["WORK_PREFIX", "run"]
+
+WORK_PREFIX = "toyfed-run-"
 
 _POLL_SECONDS = 0.02
 _ASK_SECONDS = 0.25  # how often to ask whether the run is still wanted
@@ -87,7 +89,11 @@ def run(
     packages = [path.resolve(strict=True) for path in import_roots]
     _empty_folder(output)
     with contextlib.ExitStack() as stack:
-        work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="toyfed-run-")))
+        # Beside the log, not in a folder for everybody's temporary files: whoever keeps the log
+        # finds and removes what is left of a run whose service was killed.
+        log.parent.mkdir(parents=True, exist_ok=True)
+        temporary = tempfile.TemporaryDirectory(prefix=WORK_PREFIX, dir=log.parent)
+        work = Path(stack.enter_context(temporary))
         copy = work / "code"
         _copy_code(code, copy, expected_digest)
         interpreter = find_interpreter(python)
@@ -99,7 +105,6 @@ def run(
             written = _open_layout(work, checked, packages)
             cell = start_open(_settings(interpreter, limits, work, False), written, limits)
         stack.callback(cell.close)
-        log.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
         kept = RunLog(stack.enter_context(os.fdopen(handle, "wb")))
         if cancelled is None or not cancelled():

@@ -28,6 +28,8 @@ WORDS = {
     "merged": ":material/merge: **{phase}** merged, {detail} updates",
     "model": ":material/deployed_code: the model is written",
     "delivered": ":material/storefront: {merchant} serves the model",
+    "away": ":material/cloud_off: waiting: {detail}",
+    "back": ":material/cloud_done: the share is back: going on",
 }
 
 
