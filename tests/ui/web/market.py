@@ -38,6 +38,7 @@ class Filters:
     age: float | None = None
     categories: tuple[str, ...] = ()
     exclude: tuple[int, ...] = ()
+    sold_out_too: bool = False
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,8 @@ class Suggestion:
 
 class HandBuiltShop:
     """A served shop over real purchases: content alone, popularity when together."""
+
+    knows_stock = False
 
     def __init__(self, name: str, study: str | None, catalogue: Catalogue, shop: Shop) -> None:
         self.name, self.study, self.catalogue = name, study, catalogue

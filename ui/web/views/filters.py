@@ -20,8 +20,8 @@ LEVELS = 4
 NEARLY_ALL = 0.8
 
 
-def choose_filters(catalogue: Catalogue) -> Filters:
-    """Widgets for age, price and category, as far as the catalogue says them."""
+def choose_filters(catalogue: Catalogue, *, knows_stock: bool = False) -> Filters:
+    """Widgets for age, price, category and stock, as far as catalogue and shop say them."""
     from datasites.merchant.serving import Filters
 
     frame = catalogue.frame
@@ -50,8 +50,14 @@ def choose_filters(catalogue: Catalogue) -> Filters:
             key="filter-categories",
             persist_state="session",
         )
+    sold_out_too = knows_stock and st.toggle(
+        "Sold out toys too", key="filter-sold-out", persist_state="session"
+    )
     return Filters(
-        price_max=price, age=None if age is None else float(age), categories=tuple(categories)
+        price_max=price,
+        age=None if age is None else float(age),
+        categories=tuple(categories),
+        sold_out_too=sold_out_too,
     )
 
 

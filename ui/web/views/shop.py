@@ -44,7 +44,7 @@ def page() -> None:
         return
     with st.sidebar:
         shopper = choose_shopper(shop)
-        filters = choose_filters(shop.catalogue)
+        filters = choose_filters(shop.catalogue, knows_stock=shop.knows_stock)
     st.title(shop.name, anchor=False)
     st.caption(f":material/lock: {NEVER_SHARED}")
     st.subheader(shopper.label, anchor=False)

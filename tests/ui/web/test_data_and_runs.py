@@ -1,0 +1,146 @@
+"""The merchant's own data and runs: handed over with a look at them first, logs that stay."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from datasites.merchant import Ledger, MerchantHome, desk
+from datasites.merchant.desk import has_data
+from datasites.merchant.stock import read_stock
+from datasites.merchant.store import load_catalogue
+from datasites.protocol import Proposal
+from recsys.data import Marketplace
+from tests.ui.web.market import BARE, SHOP, STUDY, texts, write_purchases
+from ui.web.manifest import Manifest, write_manifest
+from ui.web.views.runs import run_rows
+
+OpenPage = Callable[[str], AppTest]
+
+
+@pytest.fixture
+def files(tmp_path: Path, market: Marketplace) -> tuple[Path, Path]:
+    (tmp_path / "mine").mkdir()
+    return write_purchases(tmp_path / "mine", market, 1)
+
+
+@pytest.fixture
+def bare(manifest: Path, homes: dict[str, MerchantHome]) -> MerchantHome:
+    write_manifest(manifest, Manifest(merchants=(homes[BARE].root,), simulation=True))
+    return homes[BARE]
+
+
+def hand_over(page: AppTest, purchases: bytes, items: bytes) -> None:
+    page.file_uploader(key="purchases-file").set_value(("mine.csv", purchases, "text/csv"))
+    page.file_uploader(key="catalogue-file").set_value(("items.csv", items, "text/csv"))
+    page.run()
+
+
+def test_a_file_is_looked_at_before_it_is_kept(
+    bare: MerchantHome, files: tuple[Path, Path], open_page: OpenPage
+) -> None:
+    purchases, items = files
+    renamed = purchases.read_text().replace("shopper_id,", "kunde,", 1)
+    rows = renamed.splitlines()
+    rows.insert(3, "x,no-such-toy,0")
+    page = open_page("merchant")
+    hand_over(page, "\n".join(rows).encode(), items.read_bytes())
+    assert "kunde" in page.selectbox(key="column-shopper_id").options
+    if page.error:  # its usual names do not hold 'kunde': the merchant says which it is
+        page.selectbox(key="column-shopper_id").set_value("kunde").run()
+    told = texts(page)
+    assert "1 cannot be used" in told
+    assert not has_data(bare)
+    (problems,) = [one.value for one in page.dataframe if "line" in one.value.columns]
+    assert list(problems["line"]) == [4]
+    assert "no-such-toy" not in told
+    page.button(key="keep-data").click().run()
+    assert not page.exception
+    assert has_data(bare)
+    assert not list(bare.private.glob(".handed-over-*"))
+    facts = json.loads((bare.private / "data-report.json").read_text())
+    assert facts["rows_read"] - facts["rows_kept"] == 1
+    assert "What peers see instead" in texts(page)
+
+
+@pytest.mark.parametrize("content", [b"", b"\x00\x01", b"a,b\n1,2\n", b"shopper_id\n"])
+def test_a_file_that_is_none_is_explained_and_nothing_is_kept(
+    content: bytes, bare: MerchantHome, files: tuple[Path, Path], open_page: OpenPage
+) -> None:
+    page = open_page("merchant")
+    hand_over(page, content, files[1].read_bytes())
+    assert not page.exception
+    assert page.error[-1].value
+    assert not has_data(bare)
+    assert not list(bare.private.glob(".handed-over-*"))
+
+
+def test_data_that_studies_ran_on_is_not_replaced(
+    homes: dict[str, MerchantHome],
+    files: tuple[Path, Path],
+    ask: Callable[..., Proposal],
+    open_page: OpenPage,
+) -> None:
+    run_one(homes[SHOP], ask)
+    before = (homes[SHOP].data / "shop.parquet").read_bytes()
+    page = open_page("merchant")
+    hand_over(page, files[0].read_bytes(), files[1].read_bytes())
+    page.button(key="keep-data").click().run()
+    assert "have already run on the data" in page.error[-1].value
+    assert (homes[SHOP].data / "shop.parquet").read_bytes() == before
+
+
+def run_one(home: MerchantHome, ask: Callable[..., Proposal]) -> Ledger:
+    ledger = Ledger.open(home.ledger_path)
+    proposal = ask(home)
+    desk.approve(home, ledger, STUDY, by="me")
+    for phase in proposal.phases[:2]:
+        ledger.reserve(STUDY, f"{STUDY}-{phase.name}", phase.name, phase.privacy_events())
+    first, second = (f"{STUDY}-{phase.name}" for phase in proposal.phases[:2])
+    facts = {"arrays": {"item_counts": [60]}, "sha256": "0" * 64, "bytes": 240}
+    ledger.commit(first, facts)
+    folder = home.runs / first
+    folder.mkdir(parents=True)
+    (folder / "outcome.json").write_text(json.dumps({"seconds": 1.5, "peak_mb": 200.0}))
+    (folder / "log.txt").write_text("counted <b>everything</b>")
+    ledger.fail(second, "used [too](http://x) much memory")
+    return ledger
+
+
+def test_runs_with_their_logs(
+    homes: dict[str, MerchantHome], ask: Callable[..., Proposal], open_page: OpenPage
+) -> None:
+    ledger = run_one(homes[SHOP], ask)
+    second, first = run_rows(homes[SHOP], ledger)
+    assert (first["ended"], first["released_bytes"], first["seconds"]) == ("released", 240, 1.5)
+    assert (second["ended"], second["seconds"]) == ("failed", None)
+    assert 0 < first["epsilon"] < 0.5
+    page = open_page("merchant")
+    assert "`used [too](http://x) much memory`" in texts(page)
+    page.selectbox(key="run-log").set_value(first["run"]).run()
+    assert "counted <b>everything</b>" in [one.value for one in page.code]
+
+
+def test_without_runs_the_page_says_what_will_come(open_page: OpenPage) -> None:
+    assert "Nothing has run yet" in texts(open_page("merchant"))
+
+
+def test_stock_is_taken_over_from_a_list(
+    homes: dict[str, MerchantHome], open_page: OpenPage
+) -> None:
+    catalogue = load_catalogue(homes[SHOP])
+    page = open_page("merchant")
+    assert "every toy of the catalogue is offered" in texts(page)
+    rows = f"item_id\n{catalogue.item_ids[0]}\nelsewhere\n".encode()
+    page.file_uploader(key="stock-file").set_value(("stock.csv", rows, "text/csv")).run()
+    page.button(key="keep-stock").click().run()
+    assert not page.exception
+    assert "1 of 60 toys are in stock" in texts(page)
+    page.file_uploader(key="stock-file").set_value(("stock.csv", b"x\n1\n", "text/csv")).run()
+    page.button(key="keep-stock").click().run()
+    assert "Expected a column item_id" in page.error[-1].value
+    assert read_stock(homes[SHOP], catalogue).sum() == 1  # type: ignore[union-attr]
