@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import typer
@@ -105,6 +107,25 @@ def _browser() -> Iterator[Finding]:
     yield "browser for `make e2e`", True, path or "none (install the package chromium)", ""
 
 
+def _keys() -> Iterator[Finding]:
+    from datasites import private
+
+    for variable, usual in (
+        ("TOYFED_DATASITE", "toyfed-datasite"),
+        ("TOYFED_STUDY", "toyfed-study"),
+    ):
+        keys = Path(os.environ.get(variable, usual)) / "private" / "keys"
+        if not keys.is_dir():
+            continue
+        found = list(private.problems(keys))
+        yield (
+            f"keys in {keys.parents[1].name}",
+            not found,
+            "; ".join(found) or "only you can read them",
+            "run its service or any `study` command once to close them; put real files for links",
+        )
+
+
 CHECKS: list[Callable[[], Iterator[Finding]]] = [
     _python,
     _versions,
@@ -112,5 +133,6 @@ CHECKS: list[Callable[[], Iterator[Finding]]] = [
     _noise,
     _disk,
     _memory,
+    _keys,
     _browser,
 ]

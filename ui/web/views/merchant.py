@@ -15,6 +15,7 @@ from ui.web.views.budget import show_budget
 from ui.web.views.data import show_data
 from ui.web.views.gains import show_gains
 from ui.web.views.ledger import show_ledger
+from ui.web.views.peers import show_peers
 from ui.web.views.request import show_request
 from ui.web.views.runs import show_runs
 from ui.web.views.service import show_service
@@ -44,12 +45,13 @@ def page() -> None:
         )
         return
     _live(home, ledger)
-    asked, ran, gains, book, data = st.tabs(
+    asked, ran, gains, book, known, data = st.tabs(
         [
             ":material/inbox: Requests",
             ":material/terminal: Runs",
             ":material/trending_up: What joining brought",
             ":material/menu_book: Ledger",
+            ":material/handshake: Peers",
             ":material/database: Data",
         ],
         key="merchant-tab",
@@ -62,6 +64,8 @@ def page() -> None:
         show_gains(home)
     with book:
         show_ledger(home, ledger)
+    with known:
+        show_peers(home, ledger)
     with data:
         show_data(home)
 
