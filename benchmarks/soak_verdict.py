@@ -107,9 +107,9 @@ def judge_idle(rows: Sequence[Row], requests: dict[str, float]) -> list[Finding]
         _most("idle: memory", memory.most, MOST_IDLE_MB, "MB"),
         _most("idle: growth in memory", memory.last - memory.first, 2.0, "MB"),
         _most("idle: processor time a minute", cpu.median, MOST_CPU_A_MINUTE, "s"),
-        _most("idle: growth of open files", descriptors.last - descriptors.first, 0.0, "files"),
+        _most("idle: growth of open files", descriptors.last - descriptors.first, 2.0, "files"),
         _most("idle: growth of the log", log.last - log.first, 0.0, "bytes"),
-        _most("idle: growth of the home", home.last - home.first, 0.0, "bytes"),
+        _most("idle: growth of the home", home.last - home.first, 1024.0, "bytes"),
         _most("idle: requests to the share a pass", total, 30.0, "requests"),
     ]
 

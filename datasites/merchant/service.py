@@ -37,6 +37,7 @@ from datasites.merchant.heartbeat import Heartbeat
 from datasites.merchant.home import MerchantHome
 from datasites.merchant.ledger import Ledger
 from datasites.merchant.retries import Retries
+from datasites.pace import Pace
 from datasites.protocol import Proposal, Result, Round, parse_message
 from recsys.errors import ArtifactError
 from recsys.files import atomic_write_text
@@ -296,14 +297,15 @@ def serve(
         signal.signal(number, on_signal)
     with Ledger.open(home.ledger_path) as ledger, _only_one(home):
         service: Service | None = None
-        pulse, trouble = Heartbeat(home), ""
+        pulse, pace, trouble = Heartbeat(home), Pace(home.settings.poll_seconds), ""
         while True:
             try:
                 if service is None:
                     link = MerchantLink(home.settings.email, home.root, home.settings.share)
                     service = Service(home, link, ledger)
                     service.recover()
-                service.step(lambda: stopping)
+                if service.step(lambda: stopping):
+                    pace.moved()
                 pulse.beat("running")
                 trouble = ""
             except LedgerError:
@@ -323,8 +325,15 @@ def serve(
                     pulse.beat("troubled", trouble)
             if once or stopping or (stop is not None and stop()):
                 break
-            time.sleep(home.settings.poll_seconds)
+            _wait(pace.seconds(), lambda: stopping)
         pulse.beat("stopped")
+
+
+def _wait(seconds: float, ended: Callable[[], bool]) -> None:
+    """Sleep, in short parts: a sleep goes on after a signal that was caught."""
+    until = time.monotonic() + seconds
+    while not ended() and (left := until - time.monotonic()) > 0:
+        time.sleep(min(left, 0.5))
 
 
 def _in_words(error: Exception) -> str:

@@ -25,6 +25,7 @@ from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
 from datasites.errors import DatasiteError, ReviewError, SettingsError, TransportError
+from datasites.pace import Pace
 from datasites.protocol import Proposal, Result, Round, StateRef
 from datasites.recipes import recipe_named
 from datasites.study.home import ScientistHome
@@ -201,6 +202,7 @@ class Coordinator:
         """
         updates: list[Update] = []
         dropped: dict[str, str] = {}
+        pace = Pace(self.home.settings.poll_seconds, self._clock)
         deadline = self._waited() + self.settings.federation.patience_seconds
         while True:
             yield from self._reach(self.link.sync)
@@ -223,7 +225,7 @@ class Coordinator:
                     yield Progress("answer", phase, merchant)
             if len(updates) + len(dropped) == len(merchants):
                 return updates, dropped
-            time.sleep(self.home.settings.poll_seconds)
+            time.sleep(pace.seconds())
 
     def _read_update(
         self, phase: str, merchant: str, files: dict[str, bytes]
@@ -312,6 +314,7 @@ class Coordinator:
                 sent.append(merchant)
                 atomic_write_text(sent_file, json.dumps(sent))
         waiting = list(merchants)
+        pace = Pace(self.home.settings.poll_seconds, self._clock)
         deadline = self._waited() + self.settings.federation.patience_seconds
         while waiting and self._waited() <= deadline:
             yield from self._reach(self.link.sync)
@@ -322,7 +325,7 @@ class Coordinator:
                     what = "delivered" if reply.status == "done" else "dropped"
                     yield Progress(what, "result", merchant, reply.message)
             if waiting:
-                time.sleep(self.home.settings.poll_seconds)
+                time.sleep(pace.seconds())
         for merchant in waiting:
             yield Progress("dropped", "result", merchant, "has not taken up the model yet")
         if not waiting:

@@ -29,21 +29,29 @@ _THREADS = threading.RLock()
 class PeerBook:
     """The file peers.json: e-mail -> {state, public_encryption_bundle, fingerprint}.
 
-    Read anew each time, because `serve` and the command line are different processes.
+    Looked at anew each time, because `serve` and the command line are different processes; read
+    anew when it changed, because each exchange asks dozens of times.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._read: tuple[tuple[int, int, int], dict[str, dict[str, Any]]] | None = None
 
     def all(self) -> dict[str, dict[str, Any]]:
         """Every peer. Raises SettingsError if the file is damaged."""
         check_private_file(self._path)
         try:
+            facts = self._path.stat()
+            # Every change replaces the file, so that a new book is a new inode.
+            mark = (facts.st_ino, facts.st_mtime_ns, facts.st_size)
+            if self._read is not None and self._read[0] == mark:
+                return {email: dict(peer) for email, peer in self._read[1].items()}
             book: dict[str, dict[str, Any]] = json.loads(self._path.read_text())
             if not isinstance(book, dict) or not all(
                 isinstance(facts, dict) for facts in book.values()
             ):
                 raise ValueError("not a peer")
+            self._read = (mark, {email: dict(peer) for email, peer in book.items()})
         except FileNotFoundError:
             return {}
         except (ValueError, TypeError, RecursionError) as error:
