@@ -159,7 +159,7 @@ def expected_chart(curves: pd.DataFrame, recipe: str, epsilon: float) -> Any:
     shown = curves[curves["recipe"] == recipe]
     base = alt.Chart(shown).encode(x=x)
     band = base.mark_area(opacity=0.25, color=TOGETHER_COLOUR).encode(
-        y=alt.Y("low:Q", title="NDCG@10 that joining adds"), y2="high:Q"
+        y=alt.Y("low:Q", title="gain in NDCG@10"), y2="high:Q"
     )
     line = base.mark_line(point=True, color=TOGETHER_COLOUR).encode(
         y="gain:Q",
@@ -229,24 +229,22 @@ def toy_map_chart(table: pd.DataFrame) -> Any:
 
 
 def norms_chart(table: pd.DataFrame) -> Any:
-    """Norms of updates: a point per merchant, phases in order, one row of charts per array.
+    """Norms of one array of the updates: a point per merchant, phases in order.
 
     Args:
-        table: columns phase, merchant, array, norm.
+        table: columns phase, merchant, norm.
     """
     phases = list(dict.fromkeys(sorted(table["phase"], key=_natural)))
     return (
         alt.Chart(table)
         .mark_circle(size=90, opacity=0.85)
         .encode(
-            x=alt.X("phase:N", sort=phases, title=None),
-            y=alt.Y("norm:Q", title="norm", axis=_numbers()),
-            color=alt.Color("merchant:N", title=None, legend=alt.Legend(orient="top", columns=3)),
-            tooltip=["phase:N", "merchant:N", "array:N", alt.Tooltip("norm:Q", format=".4g")],
+            x=alt.X("phase:N", sort=phases, title=None, axis=alt.Axis(labelAngle=0)),
+            y=alt.Y("norm:Q", title="norm", scale=alt.Scale(zero=False), axis=_numbers()),
+            color=alt.Color("merchant:N", title=None, legend=alt.Legend(orient="right")),
+            tooltip=["phase:N", "merchant:N", alt.Tooltip("norm:Q", format=".4g")],
         )
-        .properties(height=150)
-        .facet(row=alt.Row("array:N", title=None))
-        .resolve_scale(y="independent")
+        .properties(height=max(160, 24 * table["merchant"].nunique()))
     )
 
 

@@ -15,7 +15,7 @@ from recsys.errors import ToyFedError
 
 __all__ = ["MOST_TOYS", "shared_vectors", "toy_map"]
 
-MOST_TOYS = 3000
+MOST_TOYS = 2000
 """Toys drawn: laying out more takes minutes. Those that were bought most, by noised counts."""
 _TELLING = 12
 
@@ -70,7 +70,7 @@ def toy_map(
         perplexity = min(30.0, (len(unit) - 1) / 3)
         start = "pca" if min(unit.shape) >= 2 else "random"
         places = TSNE(
-            2, perplexity=perplexity, init=start, random_state=0, metric="cosine"
+            2, perplexity=perplexity, init=start, random_state=0, metric="cosine", max_iter=500
         ).fit_transform(unit)
     else:
         places = np.stack([np.arange(len(unit)), np.zeros(len(unit))], axis=1)

@@ -178,4 +178,4 @@ def test_every_recipe_has_its_curve_and_a_plan(desk: ScientistHome) -> None:
     chart = norms_chart(
         pd.DataFrame([{"phase": p, "merchant": "m", "array": "a", "norm": n} for p, n in rows])
     ).to_dict()
-    assert chart["spec"]["encoding"]["x"]["sort"] == ["als-2", "als-10"]
+    assert chart["encoding"]["x"]["sort"] == ["als-2", "als-10"]

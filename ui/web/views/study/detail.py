@@ -62,8 +62,10 @@ def _live(home: ScientistHome, name: str) -> None:
     st.dataframe(_who(facts), hide_index=False)
     table = norms(home, name)
     if len(table):
-        st.markdown("**Size of each update, by phase** (as released, noise included)")
-        st.altair_chart(norms_chart(table), width="stretch")
+        with st.expander("Size of each update (as released, noise included)"):
+            for array, rows in table.groupby("array"):
+                st.markdown(f"`{array}`")
+                st.altair_chart(norms_chart(rows), width="stretch")
     _happened(home, name)
 
 
