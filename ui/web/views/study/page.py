@@ -41,7 +41,7 @@ def page() -> None:
         st.error(f"This study desk cannot be opened: {error}")
         return
     st.caption(
-        f":material/badge: `{home.settings.email}` · what you see here has left its datasite noised "
+        f":material/badge: `{home.settings.email}` · all you see here has left its datasite noised "
         "and booked; no purchase is on this machine."
     )
     told = st.session_state.pop("told", None)
