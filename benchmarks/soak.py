@@ -52,12 +52,19 @@ COLUMNS = (
 Part = dict[str, Any]
 
 
-def run_rounds(workdir: Path, merchants: int, count: int) -> Part:
-    """`merchants` and a study of `count` training rounds; what each round cost."""
+def run_rounds(workdir: Path, merchants: int, count: int, kept: Path | None = None) -> Part:
+    """`merchants` and a study of `count` training rounds; what each round cost.
+
+    With `kept` each row is written down at once, for a soak that is cut short.
+    """
     found: list[dict[str, Any]] = []
     with open_market(workdir, merchants, count) as story:
         for row in rounds(story):
             found.append(row)
+            if kept is not None:
+                kept.parent.mkdir(parents=True, exist_ok=True)
+                with kept.open("a") as file:
+                    file.write(json.dumps(row) + "\n")
     measured = [row for row in found if "overhead" in row]
     part = _part(f"{merchants} merchants, {count} rounds", judge_rounds(measured), found)
     part["trends"] = {name: vars(trend(measured, name)) for name in COLUMNS}
@@ -135,7 +142,10 @@ def main(arguments: Sequence[str]) -> None:
     with tempfile.TemporaryDirectory(prefix="toyfed-soak-") as folder:
         work = Path(folder)
         if "rounds" in parts:
-            part = report["rounds"] = run_rounds(work / "rounds", chosen.merchants, chosen.rounds)
+            rows = chosen.report.with_suffix(".rows.jsonl")
+            rows.unlink(missing_ok=True)
+            part = run_rounds(work / "rounds", chosen.merchants, chosen.rounds, rows)
+            report["rounds"] = part
             picture = chosen.picture or chosen.report.with_suffix(".png")
             draw(part["rows"], picture, part["title"])
         if "merchants" in parts:
