@@ -119,7 +119,10 @@ def carry_out(home: MerchantHome, ledger: Ledger, link: MerchantLink) -> None:
             # By name, for the share may show another key by now.
             link.approve_peer(peer.email, wanted)
             changed = True
-        elif not wanted and peer.state != "revoked":
+        elif peer.state != "revoked" and (
+            # Also where the list of peers was put back from a copy with an older key.
+            not wanted or (peer.state == "accepted" and wanted != peer.fingerprint)
+        ):
             # A crash may have come between the decision and what follows from it.
             _end_studies(ledger, peer.email, "the service")
             link.revoke_peer(peer.email)

@@ -27,6 +27,7 @@ __all__ = [
     "publish",
     "readable",
     "show_own_key",
+    "show_own_key_again",
     "state_hash",
 ]
 
@@ -50,6 +51,13 @@ def show_own_key(party: Party, email: str) -> None:
     """Let somebody who asked to pair see this party's public key, so that both can compare."""
     bundle = {"public_encryption_bundle": party.engine.peer_manager.peer_store.get_public_bundle()}
     party.connection.write_encryption_bundle(email, json.dumps(bundle))
+
+
+def show_own_key_again(party: Party) -> None:
+    """Put this party's public key back where the share lost it, or shows another in its place."""
+    for email in party.book.accepted():
+        if party.connection.own_shown_fingerprint(email) != party.fingerprint:
+            show_own_key(party, email)
 
 
 def key_to_compare(party: Party, email: str) -> tuple[str, str]:

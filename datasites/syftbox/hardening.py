@@ -113,22 +113,27 @@ class StrictOwnerSyncer(DatasiteOwnerSyncer):  # type: ignore[misc]
         return ProposedFileChangesMessage(sender_email=sender_email, proposed_file_changes=[])
 
     def _read_inbox(self, sender: str, most: int = _MESSAGES_A_SYNC) -> int:
-        taken = size = 0
         # Listed once: a full inbox would otherwise be listed for each of its messages.
-        for key in self._connection.inbox_messages(sender)[:most]:
+        keys = self._connection.inbox_messages(sender)[:most]
+        room = self._room(sender) if keys else 0
+        taken = size = 0
+        for key in keys:
             # Beyond that they wait in the share, where they cost the merchant nothing.
-            if size > _INBOX_BYTES_A_SYNC or not self._has_room(sender):
+            if room <= 0 or size > _INBOX_BYTES_A_SYNC:
                 break
+            before = self.new_jobs
             size += self._take(sender, key)
+            room -= self.new_jobs - before
             taken += 1
         return taken
 
-    def _has_room(self, sender: str) -> bool:
+    def _room(self, sender: str) -> int:
+        """How many more jobs a peer may have here."""
         waiting = self.shelf.waiting_count(sender)
-        return (
-            waiting < MAX_WAITING_JOBS
-            and waiting + self.shelf.unread_count(sender) < MAX_UNREAD_REPLIES
-            and self.taken_today.count(sender) < MAX_JOBS_A_DAY
+        return min(
+            MAX_WAITING_JOBS - waiting,
+            MAX_UNREAD_REPLIES - waiting - self.shelf.unread_count(sender),
+            MAX_JOBS_A_DAY - self.taken_today.count(sender),
         )
 
     def _take(self, sender: str, key: str) -> int:

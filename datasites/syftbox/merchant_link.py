@@ -68,6 +68,7 @@ class MerchantLink:
             taken_today=DailyCount(self._folder / "taken-today.json"),
         )
         self._threads = threading.RLock()
+        self._key_is_shown = False
         self._shown_to: set[str] = set()
         self._parcels: dict[str, tuple[tuple[int, int], str]] = {}
         self.email = email
@@ -130,6 +131,9 @@ class MerchantLink:
         with self._threads:
             self._party.check_share()
             self._syncer.new_jobs = 0
+            if not self._key_is_shown:
+                exchange.show_own_key_again(self._party)
+                self._key_is_shown = True
             self._client.sync(auto_checkpoint=False, auto_compact=False)
             self._deliver()
             with self._alone():

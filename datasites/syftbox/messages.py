@@ -38,6 +38,7 @@ __all__ = [
     "content_digest",
     "decode_params",
     "encode_params",
+    "one_line",
     "read_job",
     "read_reply",
     "unpack",
@@ -279,10 +280,10 @@ def check_reply(job: str, contents: dict[str, bytes]) -> IncomingReply:
     found = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
     if status not in REPLY_STATUSES or not isinstance(message, str) or found != hashes:
         raise ReviewError(f"expected the files and hashes of {REPLY_FILE}, found others")
-    return IncomingReply(job, status, _one_line(message), files)
+    return IncomingReply(job, status, one_line(message), files)
 
 
-def _one_line(message: str) -> str:
+def one_line(message: str) -> str:
     """What another party wrote, so that it cannot move a terminal's cursor or fill a page."""
     plain = "".join(char if char.isprintable() else " " for char in message[:_MESSAGE_CHARS])
     return plain if len(message) <= _MESSAGE_CHARS else f"{plain}…"

@@ -24,6 +24,7 @@ from datasites.syftbox.messages import (
     check_reply,
     content_digest,
     encode_params,
+    one_line,
 )
 from datasites.syftbox.names import (
     JOB_UNPACKED_BYTES,
@@ -67,6 +68,7 @@ class ScientistLink:
             finished=self._finished,
         )
         self._threads = threading.RLock()
+        self._key_is_shown = False
         self.email = email
         self.own_fingerprint = exchange.readable(self._party.fingerprint)
 
@@ -132,6 +134,9 @@ class ScientistLink:
         with self._threads:
             self._party.check_share()
             self._syncer.new_replies = 0
+            if not self._key_is_shown:
+                exchange.show_own_key_again(self._party)
+                self._key_is_shown = True
             self._client.sync(auto_checkpoint=False, auto_compact=False)
             return SyncReport(self._syncer.new_replies, self._quarantine.take())
 
@@ -240,8 +245,8 @@ class ScientistLink:
                 if parcel is None:
                     continue
                 contents, facts = open_parcel(parcel)
-                name = str(facts.get("name", ""))
-                found[name] = Mock(name, str(facts.get("summary", "")), contents)
+                name = one_line(str(facts.get("name", "")))
+                found[name] = Mock(name, one_line(str(facts.get("summary", ""))), contents)
         return [found[name] for name in sorted(found)]
 
     # -- parts -------------------------------------------------------------------------------------

@@ -127,6 +127,14 @@ class ObjectStoreConnection(CollectionsConnection):
         bundle = self.shown_bundle(peer_email)
         return "" if bundle is None else fingerprint_of(bundle, peer_email)
 
+    def own_shown_fingerprint(self, peer_email: str) -> str:
+        """Fingerprint of this party's own key as the share shows it to a peer; '' if not whole."""
+        key = self._own(f"bundles/{quoted(peer_email)}.json")
+        bundle = self._peer_json(key).get("public_encryption_bundle")
+        with contextlib.suppress(PeerError):
+            return fingerprint_of(bundle, self.email) if isinstance(bundle, dict) else ""
+        return ""
+
     def write_version_file(self, version_info: VersionInfo) -> None:
         self.store.put(self._own("version.json"), version_info.to_json().encode())
 

@@ -10,6 +10,7 @@ from datasites.errors import PeerError
 from datasites.merchant import Ledger, MerchantHome, peers
 from datasites.syftbox.types import Peer
 
+pytestmark = pytest.mark.attack
 ADA = "ada@science.test"
 
 
@@ -64,3 +65,45 @@ def test_another_key_than_the_approved_one_is_not_accepted(
     impostor = Peers("eeee ffff")
     peers.carry_out(empty_home, ledger, impostor)
     assert impostor.found.state == "requested_by_peer"
+
+
+def test_a_peer_list_put_back_with_an_older_key_is_not_believed(
+    empty_home: MerchantHome, ledger: Ledger
+) -> None:
+    link = Peers()
+    peers.carry_out(empty_home, ledger, link)
+    peers.approve(empty_home, ledger, ADA, "aaaa bbbb", by="me")
+    old = Peers("eeee ffff")
+    old.found = replace(old.found, state="accepted")
+    peers.carry_out(empty_home, ledger, old)
+    assert old.found.state == "revoked"
+
+
+def test_a_peer_is_approved_by_its_pairing_code(empty_home: MerchantHome, ledger: Ledger) -> None:
+    link = Peers()
+    words = "abandon ability able about above absent absorb abstract absurd abuse access accident"
+    link.found = replace(link.found, code=words)
+    peers.carry_out(empty_home, ledger, link)
+    with pytest.raises(PeerError, match="HEARD"):
+        peers.approve(empty_home, ledger, ADA, by="me")
+    for wrong in ("", words.replace("able", "zoo"), words.removesuffix(" accident")):
+        with pytest.raises(PeerError):
+            peers.approve(empty_home, ledger, ADA, code=wrong, by="me")
+    assert ledger.peers() == {}
+    peers.approve(empty_home, ledger, ADA, code=words, by="me")
+    peers.carry_out(empty_home, ledger, link)
+    assert link.found.state == "accepted"
+
+
+def test_a_peer_without_a_key_or_with_another_key_is_not_approved(
+    empty_home: MerchantHome, ledger: Ledger
+) -> None:
+    link = Peers("")
+    peers.carry_out(empty_home, ledger, link)
+    for how in ({"fingerprint": ""}, {"code": "any words"}):
+        with pytest.raises(PeerError, match="waiting for their key"):
+            peers.approve(empty_home, ledger, ADA, **how, by="me")
+    link.found = replace(Peers().found, state="key_changed", shown_now="eeee ffff")
+    peers.carry_out(empty_home, ledger, link)
+    with pytest.raises(PeerError, match="another key"):
+        peers.approve(empty_home, ledger, ADA, "aaaa bbbb", by="me")

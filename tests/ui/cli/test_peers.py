@@ -123,3 +123,18 @@ def test_what_was_refused_can_be_read_and_cleared(home: Path, desk: Path, tmp_pa
         assert toyfed(*quarantine, "--show", wrong).exit_code == 3
     assert "Removed 1 entries" in toyfed(*quarantine, "--clear").stdout
     assert facts(*quarantine) == []
+
+
+def test_doctor_sees_keys_that_others_can_read(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOYFED_DATASITE", str(home))
+    toyfed("datasite", "serve", "--once", "--home", home)
+    assert '"keys in castle"' in toyfed("doctor", "--json").stdout
+    keys = home / "private" / "keys" / "crypto_keys.json"
+    keys.chmod(0o644)
+    (row,) = [
+        one for one in json.loads(toyfed("doctor", "--json").stdout) if "keys" in one["check"]
+    ]
+    assert not row["ok"]
+    assert "crypto_keys.json is open to others (mode 0644, expected 0600)" in row["found"]
+    toyfed("datasite", "serve", "--once", "--home", home)
+    assert keys.stat().st_mode & 0o777 == 0o600
