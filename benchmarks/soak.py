@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -138,6 +139,8 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--picture", type=Path, help="beside the report if left out")
     chosen = parser.parse_args(arguments)
     parts = chosen.part or PARTS
+    # Services are stopped and folders removed also when this is ended from outside.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     report: Part = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "cores": os.cpu_count()}
     with tempfile.TemporaryDirectory(prefix="toyfed-soak-") as folder:
         work = Path(folder)
