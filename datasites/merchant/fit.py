@@ -35,7 +35,7 @@ from datasites.merchant.slots import heavy_work
 from datasites.merchant.store import load_catalogue, load_shop
 from datasites.recipes import recipe_named
 from recsys.artifact import load_model
-from recsys.errors import ArtifactError, ModelError
+from recsys.errors import ArtifactError, ModelError, PrivacyError
 from recsys.files import atomic_path, atomic_write_text
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ __all__ = [
 ]
 
 _OUT_OF_TIME = 3600
+_MOST_LOG_BYTES = 256 * 1024
 _MOST_JUDGED = 50_000  # of a larger shop, so many at even distances: minutes instead of hours
 
 
@@ -81,14 +82,23 @@ def verify_artefact(home: MerchantHome, folder: Path) -> None:
         recipe = recipe_named(model.recipe)
         for component in recipe.model(dict(model.arrays), model.settings["model"]).values():
             component.fit(Interactions.from_lists([], catalogue.n_items), catalogue)
-    except (ModelError, SettingsError, KeyError) as error:
+    except (ModelError, SettingsError, PrivacyError) as error:
         raise ArtifactError(f"expected a model that fits this datasite: {error}") from None
+    except Exception as error:
+        # Its settings and arrays come from outside: whatever they set off is a refusal of the
+        # model. Anything else would be tried again for ever.
+        raise ArtifactError(
+            "expected a model that fits this datasite, found one that cannot be used "
+            f"({type(error).__name__})"
+        ) from None
 
 
 def run_in_own_process(home: MerchantHome, study: str) -> None:
     """Fit in a process of its own, so that the service stays small. Raises DatasiteError."""
     log = home.private / "fit.log"
-    with log.open("ab") as file, contextlib.suppress(subprocess.TimeoutExpired):
+    # Of several fits, but not of all there ever were.
+    long = log.exists() and log.stat().st_size > _MOST_LOG_BYTES
+    with log.open("wb" if long else "ab") as file, contextlib.suppress(subprocess.TimeoutExpired):
         done = subprocess.run(
             [sys.executable, "-m", "datasites.merchant.fit", str(home.root), study],
             stdout=file,

@@ -200,3 +200,15 @@ def test_the_heart_beats_at_once_when_something_changes_and_else_rarely(
     assert 5 <= writes <= 8
     heart.beat("troubled", "disk full")
     assert json.loads(empty_home.heartbeat.read_text())["detail"] == "disk full"
+
+
+@pytest.mark.slow
+def test_the_log_of_fits_does_not_grow_for_ever(empty_home: MerchantHome) -> None:
+    from datasites.errors import DatasiteError
+    from datasites.merchant import fit
+
+    log = empty_home.private / "fit.log"
+    log.write_bytes(b"x" * 300_000)
+    with pytest.raises(DatasiteError, match="could not be fitted"):
+        fit.run_in_own_process(empty_home, "no-such-study")
+    assert 0 < log.stat().st_size < 100_000
