@@ -12,20 +12,18 @@ from types import ModuleType
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from datasites.merchant import Ledger, MerchantHome, add_data, desk
+from datasites.merchant import MerchantHome, add_data
 from datasites.merchant.store import load_catalogue, load_shop
 from datasites.protocol import Proposal
-from datasites.recipes import recipe_named
 from recsys.data import Marketplace, read_marketplace, synthesize, write_marketplace
-from recsys.privacy import Budget
 from tests.ui.web.market import (
     BARE,
     SHOP,
     STUDY,
     Filters,
     HandBuiltShop,
-    Submission,
     Suggestion,
+    file_request,
     make_home,
     write_purchases,
 )
@@ -94,25 +92,7 @@ def ask(tmp_path: Path) -> Callable[..., Proposal]:
     def make(
         home: MerchantHome, study: str = STUDY, epsilon: float = 0.5, change: str = ""
     ) -> Proposal:
-        recipe = recipe_named("private-als")
-        settings, n_items = recipe.complete({}), load_catalogue(home).n_items
-        proposal = Proposal(
-            study=study,
-            recipe="private-als",
-            settings=settings,
-            catalogue=load_catalogue(home).digest,
-            n_items=n_items,
-            epsilon=epsilon,
-            delta=1e-5,
-            phases=recipe.phases(settings, Budget(epsilon, 1e-5), n_items),
-        )
-        code = tmp_path / f"code-{study}"
-        shutil.copytree(recipe.code, code, ignore=shutil.ignore_patterns("__pycache__"))
-        with (code / "main.py").open("a") as file:
-            file.write(change)
-        submission = Submission(f"{study}-proposal", "lab@toyfed.local", code, {})
-        desk.file_request(home, Ledger.open(home.ledger_path), submission, proposal)  # type: ignore[arg-type]
-        return proposal
+        return file_request(tmp_path, home, study, epsilon, change)
 
     return make
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,9 @@ from typing import Any
 import numpy as np
 from streamlit.testing.v1 import AppTest
 
-from datasites.merchant import Ledger, MerchantHome, MerchantSettings
+from datasites.merchant import Ledger, MerchantHome, MerchantSettings, desk
 from datasites.merchant.store import load_catalogue, load_shop
+from datasites.protocol import Proposal
 from datasites.recipes import recipe_named
 from recsys.artifact import SharedModel, save_model
 from recsys.data import Catalogue, Interactions, Marketplace, Shop
@@ -122,6 +124,31 @@ def make_home(root: Path, name: str) -> MerchantHome:
     )
     Ledger.create(home.ledger_path, Budget(1.0, 1e-5))
     return home
+
+
+def file_request(
+    folder: Path, home: MerchantHome, study: str = STUDY, epsilon: float = 0.5, change: str = ""
+) -> Proposal:
+    """Put a request on a merchant's desk as the service would; its code is copied to `folder`."""
+    recipe = recipe_named("private-als")
+    settings, n_items = recipe.complete({}), load_catalogue(home).n_items
+    proposal = Proposal(
+        study=study,
+        recipe="private-als",
+        settings=settings,
+        catalogue=load_catalogue(home).digest,
+        n_items=n_items,
+        epsilon=epsilon,
+        delta=1e-5,
+        phases=recipe.phases(settings, Budget(epsilon, 1e-5), n_items),
+    )
+    code = folder / f"code-{study}"
+    shutil.copytree(recipe.code, code, ignore=shutil.ignore_patterns("__pycache__"))
+    with (code / "main.py").open("a") as file:
+        file.write(change)
+    submission = Submission(f"{study}-proposal", "lab@toyfed.local", code, {})
+    desk.file_request(home, Ledger.open(home.ledger_path), submission, proposal)  # type: ignore[arg-type]
+    return proposal
 
 
 def join(home: MerchantHome) -> None:
