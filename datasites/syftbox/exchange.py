@@ -154,20 +154,18 @@ def publish(
 
 def _described(party: Party, email: str, facts: dict[str, Any]) -> Peer:
     state, pinned = str(facts.get("state", "")), str(facts.get("fingerprint", ""))
+    verifies = True
     try:
         shown = party.connection.shown_fingerprint(email)
     except PeerError:
-        shown = ""
+        shown, verifies = "", False
     if state == "rejected":
         # Compared anew, if at all: the words of the key that would be taken.
         return Peer(email, "revoked", readable(shown), _code(party, email, shown))
-    try:
-        check_shown_key(party.connection, email)
-    except PeerError:
-        if pinned:
-            other = readable(shown) or "one that does not verify"
-            return Peer(email, "key_changed", readable(pinned), "", other)
-        return Peer(email, state, "")
+    same = same_fingerprint(*sorted((pinned, shown), key=len))
+    if pinned and (not verifies or (shown and not same)):
+        other = readable(shown) or "one that does not verify"
+        return Peer(email, "key_changed", readable(pinned), "", other)
     full = pinned if len(pinned) == _WHOLE else shown
     compared = bool(facts.get("compared"))
     return Peer(
