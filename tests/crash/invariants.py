@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -101,24 +102,33 @@ def check_study(market: Market, study: str) -> dict[str, list[str]]:
 
 
 def check_all(market: Market) -> None:
-    """After the last study: nothing waits, nothing is left behind."""
+    """After the last study, and a start an hour later: nothing waits, nothing is left behind."""
+    for path in _half_made(market):
+        os.utime(path, (time.time() - 7200,) * 2, follow_symlinks=False)
+    market.restart()
     for home in market.homes.values():
         check_books(home)
-        shelf = home.private / "link"
-        assert list((shelf / "waiting").iterdir()) == []
-        assert list((shelf / "replies").iterdir()) == []
-    assert leftovers(market) == []
+        for kind in ("waiting", "replies", "sent"):
+            kept = [path.name for path in (home.private / "link" / kind).iterdir()]
+            assert not kept, f"still in {kind}: {kept}"
+    found = leftovers(market)
+    assert not found, f"left behind: {found}"
 
 
 def leftovers(market: Market) -> list[str]:
     """Temporary files, half-made folders and processes that nobody owns any more."""
-    found = [
-        str(path.relative_to(market.folder))
-        for pattern in (".*.tmp", "*.new", ".incoming-*", "toyfed-run-*", ".tmp-*")
-        for path in market.folder.rglob(pattern)
-    ]
+    found = [str(path.relative_to(market.folder)) for path in _half_made(market)]
     found += [f"cgroup {path.name}" for path in _cgroups(market.dead)]
     return found + [f"process {pid}" for pid in _strangers(market)]
+
+
+def _half_made(market: Market) -> list[Path]:
+    patterns = (".*.tmp", "*.new", ".incoming-*", "toyfed-run-*", ".tmp-*")
+    found = [path for pattern in patterns for path in market.folder.rglob(pattern)]
+    for home in market.homes.values():
+        for run in home.runs.iterdir():
+            found += [path for path in (run / "inputs", run / "output") if path.exists()]
+    return found
 
 
 def _cgroups(dead: set[int]) -> list[Path]:

@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from datasites.errors import TransportError
 from datasites.merchant import Ledger, MerchantHome, apart, desk, fit, sandbox
 from datasites.merchant.ledger.store import Store
 from datasites.merchant.service import Service
@@ -101,6 +102,14 @@ class Theatre(Market):
         """In this process, a service starts when it first acts."""
         home.heartbeat.write_text("{}")
 
+    def restart(self) -> None:
+        """Begin every party anew from what is on disk."""
+        self.parties.clear()
+        self.link = ScientistLink(SCIENTIST, self.desk.root, str(self.share))
+        for _ in range(3):
+            self.pass_time()
+            self.link.sync()
+
     def pass_time(self) -> None:
         """Let every merchant make one pass; one that was stopped starts again next time."""
         for email in self.homes:
@@ -113,6 +122,8 @@ class Theatre(Market):
         try:
             with self.stops.acting(side):
                 yield
+        except TransportError:
+            pass  # as the service's loop does: the next pass tries again
         except Stopped:
             assert side == self.stops.counted_side
             self.stops.left = None
@@ -164,6 +175,8 @@ class Theatre(Market):
             try:
                 with self.stops.acting(SCIENTIST):
                     return act()
+            except TransportError:
+                self.pass_time()  # a person would try again
             except Stopped:
                 self.stops.left = None
                 self.stopped = True
