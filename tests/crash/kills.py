@@ -155,7 +155,7 @@ class _Trial:
     def _add(self, point: Point, home: MerchantHome | None, phase: str) -> None:
         self._at[f"{self.name} {len(self._at)}"] = (point, home, phase)
         if point.renew and home is not None:
-            (home.private / "mock-published").unlink()
+            (home.private / "mock-published").unlink(missing_ok=True)
         if point.garbage and home is not None:
             inbox = self.market.share / home.settings.email / "inbox" / SCIENTIST
             (inbox / "msgv2_nobody").write_bytes(b"not signed by anybody")

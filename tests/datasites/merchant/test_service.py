@@ -224,3 +224,37 @@ def test_a_run_that_breaks_off_ends_as_after_a_crash(
     assert "shopper" not in message
     assert service.ledger.state_of("toys-counts") == "failed"
     assert not any("shopper 7" in str(entry.body) for entry in service.ledger.entries())
+
+
+def test_the_job_under_way_is_finished_and_no_other_begun_when_asked_to_stop(
+    service: Service, link: Link, make_proposal: Proposals, make_submission: Submissions
+) -> None:
+    link.waiting = [make_submission(f"early-{n}", round_of(make_proposal())) for n in range(3)]
+    asked = iter([False, True])
+    assert service.step(lambda: next(asked)) == 1
+    assert len(link.answers) == 1
+    assert service.step() == 2
+
+
+def test_what_lies_on_the_desk_was_booked_before(
+    service: Service,
+    link: Link,
+    make_proposal: Proposals,
+    make_submission: Submissions,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Stopped(BaseException):
+        pass
+
+    def stops(*_: object) -> None:
+        raise Stopped
+
+    link.waiting = [make_submission("toys-proposal", make_proposal())]
+    with monkeypatch.context() as killed:
+        killed.setattr("datasites.merchant.ledger.Ledger.request", stops)
+        with pytest.raises(Stopped):
+            service.step()
+    # Listed, and not in the books, it could be clicked on and not be decided.
+    assert desk.requests(service.home, service.ledger) == []
+    service.step()
+    desk.approve(service.home, service.ledger, "toys", by="me")

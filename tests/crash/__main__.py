@@ -1,0 +1,42 @@
+"""`python -m tests.crash`: the crash table and the soak of random kills.
+
+python -m tests.crash --write docs/crash-points.md      kill at every point, write the table
+python -m tests.crash --random 200 [--seed N]           kill at random, print counts
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+
+from tests.crash.market import Market
+from tests.crash.points import targets
+from tests.crash.soak import Soak
+from tests.crash.table import every_point, write_table
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.crash", description=__doc__)
+    parser.add_argument("--write", type=Path, help="where the table goes")
+    parser.add_argument("--random", type=int, help="how many random kills")
+    parser.add_argument("--seed", type=int, default=None)
+    asked = parser.parse_args()
+    if asked.write is None and asked.random is None:
+        parser.error("expected --write FILE or --random NUMBER")
+    with tempfile.TemporaryDirectory(prefix="toyfed-crash-") as folder:
+        if asked.write is not None:
+            begun = time.monotonic()
+            rows = every_point(Path(folder) / "points")
+            write_table(asked.write, rows)
+            print(f"{len(rows)} points, {time.monotonic() - begun:.0f} s: {asked.write}")
+        if asked.random is not None:
+            seed = time.time_ns() % 2**32 if asked.seed is None else asked.seed
+            print(f"seed {seed}", flush=True)
+            with Market(Path(folder) / "soak", merchants=3, targets=targets()) as market:
+                print(Soak(market, seed).run(asked.random))
+
+
+if __name__ == "__main__":
+    main()
