@@ -53,13 +53,15 @@ COLUMNS = (
 Part = dict[str, Any]
 
 
-def run_rounds(workdir: Path, merchants: int, count: int, kept: Path | None = None) -> Part:
+def run_rounds(
+    workdir: Path, merchants: int, count: int, kept: Path | None = None, light: bool = False
+) -> Part:
     """`merchants` and a study of `count` training rounds; what each round cost.
 
     With `kept` each row is written down at once, for a soak that is cut short.
     """
     found: list[dict[str, Any]] = []
-    with open_market(workdir, merchants, count) as story:
+    with open_market(workdir, merchants, count, light=light) as story:
         for row in rounds(story):
             found.append(row)
             if kept is not None:
@@ -143,6 +145,9 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--part", choices=PARTS, action="append", help="all if left out")
     parser.add_argument("--rounds", type=int, default=200, help="of the part `rounds`")
     parser.add_argument("--merchants", type=int, default=4, help="of the part `rounds`")
+    parser.add_argument(
+        "--light", action="store_true", help="part `rounds` with a program that computes nothing"
+    )
     parser.add_argument("--many", type=int, default=30, help="merchants of the part `merchants`")
     parser.add_argument("--seconds", type=float, default=120.0, help="of the part `idle`")
     parser.add_argument("--report", type=Path, default=Path("bench/out/soak.json"))
@@ -158,7 +163,7 @@ def main(arguments: Sequence[str]) -> None:
         if "rounds" in parts:
             rows = chosen.report.with_suffix(".rows.jsonl")
             rows.unlink(missing_ok=True)
-            part = run_rounds(work / "rounds", chosen.merchants, chosen.rounds, rows)
+            part = run_rounds(work / "rounds", chosen.merchants, chosen.rounds, rows, chosen.light)
             report["rounds"] = part
             picture = chosen.picture or chosen.report.with_suffix(".png")
             draw(part["rows"], picture, part["title"])

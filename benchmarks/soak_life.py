@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from benchmarks.soak_light import LightStory
 from benchmarks.soak_measure import (
     counted_requests,
     ledger_cost,
@@ -32,14 +33,22 @@ _SHOPPERS, _TOYS, _EPSILON = 150, 60, 8.0
 
 @contextmanager
 def open_market(
-    workdir: Path, merchants: int, rounds: int, tell: Callable[[str], None] = print
+    workdir: Path,
+    merchants: int,
+    rounds: int,
+    tell: Callable[[str], None] = print,
+    *,
+    light: bool = False,
 ) -> Iterator[Story]:
-    """A tiny market whose services run and whose study of `rounds` rounds is approved."""
+    """A tiny market whose services run and whose study of `rounds` rounds is approved.
+
+    With `light` its program computes nothing.
+    """
     market = synthesize(
         None, merchants=merchants, shoppers=_SHOPPERS * merchants, toys=_TOYS, seed=5
     )
     settings = StorySettings(workdir=workdir, rounds=rounds, epsilon=_EPSILON, seed=5)
-    story = Story(settings, market)
+    story = (LightStory if light else Story)(settings, market)
     try:
         story.prepare_folder()
         started = time.monotonic()
