@@ -6,8 +6,9 @@ toys, needs --data).
 
 Long, alone and with options of their own: `quality --data DIR` (every recipe, budget and number of
 merchants), `size` (what joining adds as a market grows); both go on where they were stopped.
-`federation` (merges side by side where merchants are unequal) takes minutes. `soak` (hundreds of
-rounds, dozens of merchants) says whether anything grows or slows down.
+`federation` (merges side by side where merchants are unequal) takes minutes. `api` asks a web
+shop's questions at a fixed rate. `soak` (hundreds of rounds, dozens of merchants) says whether
+anything grows or slows down.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ import argparse
 import sys
 from pathlib import Path
 
-from benchmarks import federation, landmarks, memory, privacy, quality, size, soak, speed
+from benchmarks import api, federation, landmarks, memory, privacy, quality, size, soak, speed
 
 PARTS = ("privacy", "speed", "memory", "landmarks")
 LONG = {
+    "api": api.main,
     "federation": federation.main,
     "quality": quality.main,
     "size": size.main,
