@@ -27,7 +27,7 @@ from datasites.syftbox.names import (
     MAX_WAITING_JOBS,
     MIB,
 )
-from datasites.syftbox.receipts import Receipt, pack_receipt
+from datasites.syftbox.receipts import ReadMarks, Receipt, pack_receipt
 from datasites.syftbox.shelf import JobShelf
 from datasites.syftbox.store import OversizeError
 from datasites.syftbox.transport import ObjectStoreConnection
@@ -173,14 +173,13 @@ class StrictWatcherSyncer(DatasiteWatcherSyncer):  # type: ignore[misc]
     not hide those that follow.
 
     Attributes:
-        read_marks, write_marks: Which of a merchant's messages were read, kept over restarts.
+        marks: Which of a merchant's messages were read, kept over restarts.
         wanted: Tells whether a reply to (merchant, job) is awaited.
         finished: Told about each reply once its files are written.
     """
 
     quarantine: Quarantine
-    read_marks: Callable[[str], Receipt]
-    write_marks: Callable[[str, Receipt], None]
+    marks: ReadMarks
     wanted: Callable[[str, str], bool]
     finished: Callable[[str, IncomingReply], None]
     new_replies: int = 0
@@ -197,7 +196,7 @@ class StrictWatcherSyncer(DatasiteWatcherSyncer):  # type: ignore[misc]
 
     def _read_outbox(self, peer: str) -> None:
         connection = self._connection
-        known = self.read_marks(peer)
+        known = self.marks.of(peer)
         lying = connection.outbox_names(peer, self.email)
         fresh = [name for name in lying if name not in known.read | known.spoiled]
         read, spoiled = set(known.read & set(lying)), set(known.spoiled & set(lying))
@@ -225,7 +224,7 @@ class StrictWatcherSyncer(DatasiteWatcherSyncer):  # type: ignore[misc]
             spoiled.add(name)
         marks = Receipt(frozenset(read), frozenset(spoiled))
         if marks != known:
-            self.write_marks(peer, marks)
+            self.marks.write(peer, marks)
         self._sign_for(peer, marks)
 
     def _sign_for(self, peer: str, marks: Receipt) -> None:

@@ -16,6 +16,7 @@ from syft.sync.events.file_change_event import FileChangeEventsMessage
 from syft.sync.messages.proposed_filechange import ProposedFileChangesMessage
 
 from datasites.errors import ReviewError
+from datasites.syftbox.job_code import PARAMS_FILE, check_code
 from datasites.syftbox.names import (
     JOB_UNPACKED_BYTES,
     MAX_CODE_FILES,
@@ -33,7 +34,6 @@ __all__ = [
     "REPLY_STATUSES",
     "IncomingJob",
     "IncomingReply",
-    "check_code",
     "check_reply",
     "content_digest",
     "decode_params",
@@ -44,7 +44,6 @@ __all__ = [
     "unpack",
 ]
 
-PARAMS_FILE = "params.json"
 REPLY_FILE = "reply.json"
 REPLY_STATUSES = ("done", "refused", "failed")
 _MEMBER = "proposed_file_changes.json"
@@ -53,11 +52,6 @@ _MOST_PARTS = 40_000
 # Strings as a whole, and what separates values. An open end matches too, so that no quote is tried
 # twice and time stays linear.
 _PART = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)|[,\[{]', re.DOTALL)
-# Controls but tab and line ends, and what turns the direction of writing or takes no room.
-_DECEIVING = re.compile(
-    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u202a-\u202e"
-    "\u2060\u2066-\u2069\ufeff]|\r(?!\n)"
-)
 
 
 @dataclass(frozen=True)
@@ -155,31 +149,6 @@ def read_job(data: bytes, *, owner: str, sender: str) -> IncomingJob:
         raise ReviewError(f"expected code files and {PARAMS_FILE}, found only one of them")
     check_code(code)
     return IncomingJob(jobs.pop(), sender, code, decode_params(params))
-
-
-def check_code(code: dict[str, bytes]) -> None:
-    """Raise ReviewError unless these are text files under plain, distinct, relative paths."""
-    if not 0 < len(code) <= MAX_CODE_FILES:
-        raise ReviewError(f"expected 1 to {MAX_CODE_FILES} code files, found {len(code)}")
-    folders: set[str] = set()
-    for path, content in code.items():
-        check_code_path(path)
-        folders.update(str(parent).lower() for parent in PurePosixPath(path).parents)
-        try:
-            text = content.decode()
-        except UnicodeDecodeError as error:
-            raise ReviewError(f"expected code as UTF-8 text, found bytes in {path!r}") from error
-        # They make a terminal or an editor show other code than what runs.
-        if found := _DECEIVING.search(text):
-            raise ReviewError(
-                f"expected plain text, found the character U+{ord(found[0]):04X} in {path!r}. It "
-                "can make code read differently from what it does. Write it as an escape"
-            )
-    if PARAMS_FILE in code:
-        raise ReviewError(f"{PARAMS_FILE} holds a job's parameters; no code file may be called so")
-    names = {path.lower() for path in code}
-    if len(names) != len(code) or names & folders:
-        raise ReviewError("expected distinct paths, found two that would be the same file")
 
 
 def _place(path: PurePosixPath, sender: str) -> tuple[str, str]:

@@ -10,12 +10,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from datasites.errors import ReviewError
-from datasites.syftbox.names import RECEIPT_BYTES
+from datasites.syftbox.names import RECEIPT_BYTES, quoted
+from recsys.files import atomic_write_text
 
-__all__ = ["Receipt", "open_receipt", "pack_receipt"]
+__all__ = ["ReadMarks", "Receipt", "open_receipt", "pack_receipt"]
 
 _KIND = "toyfed receipt 1"
 _MOST_NAMES = 1000
@@ -27,6 +29,32 @@ class Receipt:
 
     read: frozenset[str] = frozenset()
     spoiled: frozenset[str] = frozenset()
+
+
+class ReadMarks:
+    """A reader's memory of what it read in each merchant's outbox, one small file for each."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def of(self, merchant: str) -> Receipt:
+        """What was read and still lies there; nothing if the memory is lost.
+
+        Messages that are read again change nothing, for an answer is taken once.
+        """
+        try:
+            marks = json.loads(self._file(merchant).read_text())
+            return Receipt(frozenset(marks["read"]), frozenset(marks["spoiled"]))
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return Receipt()
+
+    def write(self, merchant: str, marks: Receipt) -> None:
+        """Remember what was read."""
+        text = json.dumps({"read": sorted(marks.read), "spoiled": sorted(marks.spoiled)})
+        atomic_write_text(self._file(merchant), text, mode=0o600)
+
+    def _file(self, merchant: str) -> Path:
+        return self._folder / f"{quoted(merchant)}.json"
 
 
 def pack_receipt(reader: str, merchant: str, receipt: Receipt) -> bytes:

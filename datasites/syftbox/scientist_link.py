@@ -17,10 +17,9 @@ from datasites.private import check_apart, private_folder
 from datasites.quarantine import Quarantine
 from datasites.syftbox import exchange
 from datasites.syftbox.clients import Party, build_scientist
+from datasites.syftbox.job_code import PARAMS_FILE, check_code, read_folder
 from datasites.syftbox.messages import (
-    PARAMS_FILE,
     IncomingReply,
-    check_code,
     check_reply,
     content_digest,
     encode_params,
@@ -34,7 +33,7 @@ from datasites.syftbox.names import (
     quoted,
 )
 from datasites.syftbox.parcels import open_parcel, pack_parcel, parcel_sha256
-from datasites.syftbox.receipts import Receipt
+from datasites.syftbox.receipts import ReadMarks
 from datasites.syftbox.store import ObjectStore
 from datasites.syftbox.types import Mock, Peer, Reply, SyncReport
 from recsys.files import atomic_write_text
@@ -62,8 +61,7 @@ class ScientistLink:
         self._client, self._syncer = build_scientist(
             self._party,
             quarantine=self._quarantine,
-            read_marks=self._read_marks,
-            write_marks=self._write_marks,
+            marks=ReadMarks(self._folder / "read"),
             wanted=self._wanted,
             finished=self._finished,
         )
@@ -305,34 +303,3 @@ class ScientistLink:
     def _finished(self, merchant: str, reply: IncomingReply) -> None:
         facts = {**self._sent(merchant, reply.job), "state": "answered"}
         atomic_write_text(self._sent_file(merchant, reply.job), json.dumps(facts), mode=0o600)
-
-    def _marks_file(self, merchant: str) -> Path:
-        return self._folder / "read" / f"{quoted(merchant)}.json"
-
-    def _read_marks(self, merchant: str) -> Receipt:
-        try:
-            marks = json.loads(self._marks_file(merchant).read_text())
-            return Receipt(frozenset(marks["read"]), frozenset(marks["spoiled"]))
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
-            # Read again, they change nothing: an answer is taken once.
-            return Receipt()
-
-    def _write_marks(self, merchant: str, marks: Receipt) -> None:
-        text = json.dumps({"read": sorted(marks.read), "spoiled": sorted(marks.spoiled)})
-        atomic_write_text(self._marks_file(merchant), text, mode=0o600)
-
-
-def read_folder(folder: Path) -> dict[str, bytes]:
-    """Every file of a code folder but Python's caches. Raises ReviewError for links."""
-    if not folder.is_dir():
-        raise ReviewError(f"expected a folder of code, found none at {folder.name!r}")
-    files = {}
-    for path in sorted(folder.rglob("*")):
-        relative = path.relative_to(folder)
-        if "__pycache__" in relative.parts:
-            continue
-        if path.is_symlink():
-            raise ReviewError(f"expected plain files, found a link at {str(relative)!r}")
-        if path.is_file():
-            files[relative.as_posix()] = path.read_bytes()
-    return files
