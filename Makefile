@@ -5,9 +5,10 @@ PYTHON ?= python3.11
 VENV := .venv
 RUN := $(VENV)/bin
 ARGS ?=
+INPUTS ?= 100000
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: help setup demo test check unit e2e bench lint clean browser
+.PHONY: help setup demo test check unit e2e attack soak bench pictures lint clean browser
 
 help: ## What there is
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -49,6 +50,18 @@ e2e: browser ## Stories in real processes and a real headless browser
 
 test: lint browser ## Everything, as CI runs it
 	$(RUN)/python -m pytest -n 2 --dist loadgroup -m "not soak" $(ARGS)
+
+attack: browser ## Try to break every promise, and count: attacks, then 100,000 bad inputs a reader
+	$(RUN)/python -m pytest -n 2 --dist loadgroup -m "attack and not soak" $(ARGS)
+	$(RUN)/python -m tests.fuzz --inputs $(INPUTS)
+
+soak: setup ## Long life: 200 rounds, 30 merchants, doing nothing, 200 kills; an hour
+	$(RUN)/python -m benchmarks soak $(ARGS)
+	$(RUN)/python -m pytest -m soak
+	$(RUN)/python -m tests.crash --random 200
+
+pictures: browser ## Take the pictures of the pages in docs/pictures anew
+	TOYFED_PICTURES=docs/pictures $(RUN)/python -m pytest -m e2e tests/e2e/test_screens.py
 
 bench: setup ## Measure: landmarks on real toys, speed and memory
 	$(RUN)/python -m benchmarks $(ARGS)
