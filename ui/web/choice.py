@@ -25,7 +25,8 @@ def choose_merchant(manifest: Manifest, label: str) -> MerchantHome | None:
     person = signed_in()
     names: dict[str, Path] = manifest.names()
     if person.merchant is not None:
-        names = {name: root for name, root in names.items() if root == person.merchant}
+        mine = person.merchant.resolve()
+        names = {name: root for name, root in names.items() if root.resolve() == mine}
     elif person.role not in (Role.DEMO, Role.SHOPPER):
         names = {}
     if not names:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
 
-from ui.web.manifest import MANIFEST_VARIABLE
+from ui.web.manifest import MANIFEST_VARIABLE, read_manifest
 
 if TYPE_CHECKING:
     import uvicorn
@@ -67,7 +67,7 @@ def build(settings: ServerSettings) -> uvicorn.Server:
 
     from ui.api import OPEN_PATHS as API_PATHS
     from ui.api import OPEN_PREFIXES, Api, api_routes
-    from ui.web.doors import COOKIE_VARIABLE, DOORS_VARIABLE, DoorStore, oidc
+    from ui.web.doors import COOKIE_VARIABLE, DOORS_VARIABLE, DoorStore, Role, oidc
     from ui.web.doors.gate import Gate, GateSettings
     from ui.web.doors.pages import OPEN_PATHS, door_routes, set_session
     from ui.web.launch import cookie_name
@@ -75,6 +75,8 @@ def build(settings: ServerSettings) -> uvicorn.Server:
 
     table = oidc.read_sign_in(settings.sign_in) if settings.sign_in else None
     store = DoorStore(settings.doors)
+    if not read_manifest(settings.manifest).simulation:
+        store.end_role(Role.DEMO)
     hosts = {"127.0.0.1", "localhost", "::1"} if table is None else {table.provider.host}
     cookie = cookie_name(settings.port, secure=table is not None)
 

@@ -6,8 +6,9 @@ out of time ends a page that is open, at once.
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from dataclasses import dataclass, field
 from http.cookies import CookieError, SimpleCookie
@@ -17,6 +18,7 @@ from urllib.parse import urlsplit
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from ui.limits import Buckets, Rate
 from ui.web.doors.roles import Action, Person, may
 from ui.web.doors.store import DoorStore
 
@@ -39,6 +41,10 @@ KINDS = frozenset(
 """What a page may send. The others are for developers; one of them empties everybody's cache."""
 CHECK_SECONDS = 1.0
 MOST_TABS = 4096
+MOST_PAGES = 24
+"""Pages that one session keeps open at once."""
+MESSAGES = Rate(per_second=20, burst=200)
+"""Of one session; what comes faster waits."""
 CONTENT_POLICY = (
     "default-src 'self'; "
     "script-src 'self' 'unsafe-inline' 'unsafe-eval' 'wasm-unsafe-eval' blob:; "
@@ -79,6 +85,8 @@ class Gate:
         self._settings = settings
         # Which session a page's own run belongs to, so that nobody takes up another's.
         self._tabs: OrderedDict[str, str] = OrderedDict()
+        self._pages: Counter[str] = Counter()
+        self.messages = Buckets(MESSAGES)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -123,12 +131,23 @@ class Gate:
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         secret = self._secret(scope)
         person = self._store.person(secret, active=True)
-        if scope["path"] != STREAM or person is None or not self._same_origin(scope):
+        if (
+            scope["path"] != STREAM
+            or person is None
+            or not self._same_origin(scope)
+            or self._pages[person.session] >= MOST_PAGES
+        ):
             await receive()
             await send({"type": "websocket.close", "code": 1008})
             return
         page = _OpenPage(self, secret, person, receive, send)
-        await self._app(self._without_foreign_run(scope, person), page.receive, page.send)
+        self._pages[person.session] += 1
+        try:
+            await self._app(self._without_foreign_run(scope, person), page.receive, page.send)
+        finally:
+            self._pages[person.session] -= 1
+            if not self._pages[person.session]:
+                del self._pages[person.session]
 
     def _same_origin(self, scope: Scope) -> bool:
         if not self._known_host(scope):
@@ -197,6 +216,8 @@ class _OpenPage:
             message = await self._receive()
             if message["type"] != "websocket.receive" or message.get("bytes") is None:
                 return message
+            while (wait := self._gate.messages.wait(self._person.session)) > 0:
+                await asyncio.sleep(wait)
             asked = BackMsg()
             try:
                 asked.ParseFromString(message["bytes"])

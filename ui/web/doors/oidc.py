@@ -158,7 +158,7 @@ def read_sign_in(path: Path) -> SignInTable:
         raise DoorError(
             f"expected usable sign-in settings in {path.name}, found {wrong}. Mend them."
         ) from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DoorError(
             f"expected TOML in {path.name}, found a file that is none ({type(error).__name__}). "
             "Mend it."

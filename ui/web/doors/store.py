@@ -140,10 +140,11 @@ class DoorStore:
             role, merchant, shopper, began, seen = row
             # A clock that was set back ends sessions rather than prolonging them.
             if not (-60 <= now - began < ABSOLUTE_SECONDS and now - seen < IDLE_SECONDS):
-                db.execute("DELETE FROM sessions WHERE hash = ?", (name,))
+                self._if_there_is_room(db, "DELETE FROM sessions WHERE hash = ?", (name,))
                 return None
             if active and now - seen > _TOUCH_SECONDS:
-                db.execute("UPDATE sessions SET seen = ? WHERE hash = ?", (now, name))
+                touch = "UPDATE sessions SET seen = ? WHERE hash = ?"
+                self._if_there_is_room(db, touch, (now, name))
         return Person(Role(role), Path(merchant) if merchant else None, shopper, name[:16])
 
     def end(self, secret: str | None) -> None:
@@ -157,6 +158,12 @@ class DoorStore:
         with self._open() as db:
             db.execute("DELETE FROM links")
             return db.execute("DELETE FROM sessions").rowcount
+
+    def end_role(self, role: Role) -> None:
+        """End all sessions and links of a role that does not exist here."""
+        with self._open() as db:
+            db.execute("DELETE FROM links WHERE role = ?", (role.value,))
+            db.execute("DELETE FROM sessions WHERE role = ?", (role.value,))
 
     def first_use(self, proof: str, seconds: float) -> bool:
         """Whether this proof of another door is shown for the first time within `seconds`."""
@@ -197,6 +204,12 @@ class DoorStore:
             (hash_of(secret), role, merchant, shopper, now, now),
         )
         return secret
+
+    @staticmethod
+    def _if_there_is_room(db: sqlite3.Connection, change: str, values: tuple[object, ...]) -> None:
+        """A full disk must not keep people from looking; it shortens sessions."""
+        with contextlib.suppress(sqlite3.OperationalError):
+            db.execute(change, values)
 
     @contextlib.contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:

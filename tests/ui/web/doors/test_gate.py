@@ -18,7 +18,8 @@ from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
 from tests.ui.asgi import TestClient
-from ui.web.doors.gate import STREAM, Gate, GateSettings
+from ui.limits import Buckets, Rate
+from ui.web.doors.gate import MOST_PAGES, STREAM, Gate, GateSettings
 from ui.web.doors.pages import OPEN_PATHS, door_routes
 from ui.web.doors.roles import Role
 from ui.web.doors.store import DoorStore
@@ -313,3 +314,38 @@ class TestOpenPage:
             f"stream:streamlit,xsrf,{TAB}",  # its own
             "stream:streamlit,xsrf",  # another's
         ]
+
+    def test_one_session_cannot_take_all_pages(self, world: World) -> None:
+        world.sign_in(Role.SHOPPER)
+        with contextlib.ExitStack() as pages:
+            for _ in range(MOST_PAGES):
+                pages.enter_context(world.client.websocket_connect(STREAM, headers=HERE))
+            with (
+                pytest.raises(WebSocketDisconnect),
+                world.client.websocket_connect(STREAM, headers=HERE),
+            ):
+                pass
+            world.sign_in(Role.MERCHANT)
+            pages.enter_context(world.client.websocket_connect(STREAM, headers=HERE))
+        world.sign_in(Role.SHOPPER)
+        with world.client.websocket_connect(STREAM, headers=HERE) as page:
+            assert page.receive_bytes()
+
+    def test_a_flood_of_messages_waits(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        waited: list[float] = []
+
+        async def sleep(seconds: float) -> None:
+            waited.append(seconds)
+            clock[0] += seconds
+
+        clock = [0.0]
+        slow = Buckets(Rate(per_second=20, burst=3), lambda: clock[0])
+        monkeypatch.setattr("ui.web.doors.gate.Buckets", lambda _rate: slow)
+        monkeypatch.setattr("ui.web.doors.gate.asyncio.sleep", sleep)
+        world.sign_in(Role.SHOPPER)
+        with world.client.websocket_connect(STREAM, headers=HERE) as page:
+            page.receive_bytes()
+            for _ in range(5):
+                page.send_bytes(asking(stop_script=True))
+                page.receive_bytes()
+        assert waited == [pytest.approx(0.05)] * 2

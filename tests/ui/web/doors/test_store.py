@@ -6,6 +6,7 @@ import os
 import stat
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -168,3 +169,36 @@ def test_links_are_bounded(store: DoorStore, clock: Clock) -> None:
         store.new_link(Role.SHOPPER)
     clock.now += LINK_SECONDS + 1
     assert store.new_link(Role.SHOPPER)
+
+
+@pytest.mark.attack
+def test_a_role_that_does_not_exist_here_ends(store: DoorStore) -> None:
+    link, session, mine = (
+        store.new_link(Role.DEMO),
+        store.begin(Role.DEMO),
+        store.begin(Role.ANALYST),
+    )
+    store.end_role(Role.DEMO)
+    assert store.use_link(link) is None
+    assert store.person(session) is None
+    assert store.person(mine)
+
+
+def test_a_full_disk_keeps_nobody_from_looking(
+    store: DoorStore, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import sqlite3
+
+    session, real = store.begin(Role.MERCHANT), sqlite3.connect
+
+    class Full(sqlite3.Connection):
+        def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:  # type: ignore[override]
+            if sql.startswith(("UPDATE", "DELETE")):
+                raise sqlite3.OperationalError("database or disk is full")
+            return super().execute(sql, *values)
+
+    monkeypatch.setattr(sqlite3, "connect", lambda path, **more: real(path, factory=Full, **more))
+    clock.now += 60
+    assert store.person(session, active=True)
+    clock.now += IDLE_SECONDS
+    assert store.person(session, active=True) is None
