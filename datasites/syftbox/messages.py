@@ -120,6 +120,7 @@ def read_job(data: bytes, *, owner: str, sender: str) -> IncomingJob:
         # run.sh, config.yaml and params.json come with the code. Counted before objects are made.
         if not 0 < count <= MAX_CODE_FILES + 3:
             raise ReviewError(f"expected 1 to {MAX_CODE_FILES} files, found {count}")
+        _only_texts(fields["proposed_file_changes"])
         message = ProposedFileChangesMessage.model_validate(fields)
     except (ValueError, TypeError, RecursionError, KeyError, AttributeError) as error:
         raise ReviewError("expected a job message, found JSON of another kind") from error
@@ -217,6 +218,7 @@ def read_reply(
         fields = json.loads(_not_too_many_values(text, "reply"))
         if not 0 < len(fields["events"]) <= MAX_REPLY_FILES + 1:
             raise ReviewError(f"expected at most {MAX_REPLY_FILES} files in a reply")
+        _only_texts(fields["events"])
         message = FileChangeEventsMessage.model_validate(fields)
     except (ValueError, TypeError, RecursionError, KeyError, AttributeError) as error:
         raise ReviewError("expected a reply message, found JSON of another kind") from error
@@ -256,6 +258,15 @@ def one_line(message: str) -> str:
     """What another party wrote, so that it cannot move a terminal's cursor or fill a page."""
     plain = "".join(char if char.isprintable() else " " for char in message[:_MESSAGE_CHARS])
     return plain if len(message) <= _MESSAGE_CHARS else f"{plain}…"
+
+
+def _only_texts(changes: list[dict[str, Any]]) -> None:
+    """Raise ValueError unless contents are texts, as JSON has them.
+
+    PySyft would make `bytes(n)` of a number n: ten digits in a message take ten gigabytes.
+    """
+    if not all(isinstance(change.get("content"), str | None) for change in changes):
+        raise ValueError("contents that are no texts")
 
 
 def _as_bytes(content: str | bytes) -> bytes:
