@@ -11,6 +11,8 @@ from datasites.syftbox.names import MAX_CODE_FILES, check_code_path
 __all__ = ["PARAMS_FILE", "check_code", "read_folder"]
 
 PARAMS_FILE = "params.json"
+# How Python finds a file's encoding (PEP 263): in a comment of its first two lines.
+_ENCODING = re.compile(rb"\A(?:[^\r\n]*(?:\r\n|\r|\n))?[ \t\f]*#[^\r\n]*?coding[:=][ \t]*([-\w.]+)")
 # Controls but tab and line ends, and what turns the direction of writing or takes no room.
 _DECEIVING = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u202a-\u202e"
@@ -30,6 +32,12 @@ def check_code(code: dict[str, bytes]) -> None:
             text = content.decode()
         except UnicodeDecodeError as error:
             raise ReviewError(f"expected code as UTF-8 text, found bytes in {path!r}") from error
+        declared = _ENCODING.match(content) if path.endswith(".py") else None
+        if declared and declared[1].lower().replace(b"_", b"-") not in (b"utf-8", b"utf8"):
+            raise ReviewError(
+                f"expected code in UTF-8, found another encoding declared in {path!r}: Python "
+                "would run other code than people read. Remove that line"
+            )
         # They make a terminal or an editor show other code than what runs.
         if found := _DECEIVING.search(text):
             raise ReviewError(

@@ -100,7 +100,7 @@ def unpack(data: bytes, limit: int) -> bytes:
             if member is None or not member.isreg() or member.issparse() or member.name != _MEMBER:
                 raise ReviewError(f"expected a tar archive with {_MEMBER}, found something else")
             file = archive.extractfile(member)
-            found = b"" if file is None else file.read(limit + 1)
+            found = b"" if file is None else file.read(min(limit, len(tar)) + 1)
     except tarfile.TarError as error:
         raise ReviewError("expected a tar archive, found something else") from error
     if len(found) > limit:
@@ -122,7 +122,14 @@ def read_job(data: bytes, *, owner: str, sender: str) -> IncomingJob:
             raise ReviewError(f"expected 1 to {MAX_CODE_FILES} files, found {count}")
         _only_texts(fields["proposed_file_changes"])
         message = ProposedFileChangesMessage.model_validate(fields)
-    except (ValueError, TypeError, RecursionError, KeyError, AttributeError) as error:
+    except (
+        ValueError,
+        TypeError,
+        RecursionError,
+        KeyError,
+        AttributeError,
+        OverflowError,
+    ) as error:
         raise ReviewError("expected a job message, found JSON of another kind") from error
     if message.sender_email != sender:
         raise ReviewError("the message names another sender than the peer whose inbox it lay in")
@@ -220,7 +227,14 @@ def read_reply(
             raise ReviewError(f"expected at most {MAX_REPLY_FILES} files in a reply")
         _only_texts(fields["events"])
         message = FileChangeEventsMessage.model_validate(fields)
-    except (ValueError, TypeError, RecursionError, KeyError, AttributeError) as error:
+    except (
+        ValueError,
+        TypeError,
+        RecursionError,
+        KeyError,
+        AttributeError,
+        OverflowError,
+    ) as error:
         raise ReviewError("expected a reply message, found JSON of another kind") from error
     jobs: set[str] = set()
     contents: dict[str, bytes] = {}

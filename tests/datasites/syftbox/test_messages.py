@@ -13,7 +13,7 @@ import pytest
 from syft.sync.utils.syftbox_utils import compress_data
 
 from datasites.errors import ReviewError, TransportError
-from datasites.syftbox import messages, parcels
+from datasites.syftbox import job_code, messages, parcels
 
 pytestmark = pytest.mark.attack
 SHOP, DS = "shop@example.org", "ds@example.org"
@@ -97,6 +97,36 @@ def test_parameters_are_one_json_object(params):
 def test_json_of_another_kind_is_refused(text):
     with pytest.raises(ReviewError, match=r"another kind|too many parts"):
         messages.read_job(compress_data(text.encode()), owner=SHOP, sender=DS)
+
+
+@pytest.mark.parametrize("content", [2_000_000_000, 10**30, [1, 2], {}, 1.5, True])
+def test_a_number_for_a_text_takes_no_memory(content):
+    changes = [*good()[:-1], change(f"{INBOX}/code/params.json", content)]
+    event = {**change(f"app_data/job/review/{DS}/v1/job-1/reply.json", content)}
+    reply = compress_data(json.dumps({"events": [event]}).encode())
+    tracemalloc.start()
+    try:
+        with pytest.raises(ReviewError, match="another kind"):
+            read(changes)
+        with pytest.raises(ReviewError, match="another kind"):
+            messages.read_reply(reply, owner=SHOP, reader=DS)
+        assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "# coding: utf-7\n# +AAo-import os\n",
+        "#!/usr/bin/python\n# -*- coding: latin-1 -*-\n",
+        "\t# vim: set fileencoding=utf_16 :\n",
+    ],
+)
+def test_code_in_an_encoding_that_people_do_not_see_is_refused(text):
+    with pytest.raises(ReviewError, match="another encoding"):
+        job_code.check_code({"main.py": text.encode()})
+    job_code.check_code({"main.py": b"# -*- coding: utf-8 -*-\nx = 'coding: utf-7'\n"})
 
 
 def test_too_many_files_are_refused():
