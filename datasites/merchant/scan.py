@@ -168,6 +168,9 @@ _ALLOWED_ROOTS: Final = ("/inputs", "/output", "/tmp", "/code")  # noqa: S108
 _BLOB = re.compile(r"[A-Za-z0-9+/_=\\-]{120,}|(?:\\x[0-9a-fA-F]{2}){40,}")
 _BIDI = re.compile("[\u202a-\u202e\u2066-\u2069\u200b-\u200f\ufeff]")
 _MAX_LINE = 400
+_LONGEST_NAME = 20
+# How Python finds the encoding of a file (PEP 263): in a comment of its first two lines.
+_ENCODING = re.compile(rb"\A(?:[^\r\n]*(?:\r\n|\r|\n))?[ \t\f]*#[^\r\n]*?coding[:=][ \t]*([-\w.]+)")
 
 
 def scan_code(code: Path | Mapping[str, bytes]) -> list[Finding]:
@@ -205,6 +208,9 @@ def _scan_text(path: str, text: str) -> Iterator[Finding]:
 
 
 def _scan_python(path: str, data: bytes, own: set[str]) -> Iterator[Finding]:
+    declared = _ENCODING.match(data)
+    if declared and declared[1].lower().replace(b"_", b"-") not in (b"utf-8", b"utf8", b"ascii"):
+        yield Finding(path, 1, _DANGER, "declares an encoding other than UTF-8", _TRICK)
     try:
         tree = ast.parse(data)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
@@ -237,7 +243,7 @@ def _judge(node: ast.AST, own: set[str]) -> Iterator[_Rule]:
             elif not name.isascii():
                 yield _WARNING, "has a name with unusual letters", _TRICK
         case ast.Attribute():
-            yield from _judge_dotted(ast.unparse(node) if _is_dotted(node) else node.attr)
+            yield from _judge_dotted(_dotted(node))
         case ast.Constant(value=str(text)):
             if _BLOB.search(text):
                 yield _WARNING, "holds a long run of encoded text", "It may hide data or code."
@@ -305,7 +311,14 @@ _INNER: Final = frozenset(
 )
 
 
-def _is_dotted(node: ast.expr) -> bool:
-    while isinstance(node, ast.Attribute):
-        node = node.value
-    return isinstance(node, ast.Name)
+def _dotted(node: ast.Attribute) -> str:
+    """`a.b.c` as text; of longer chains the end alone, so that time stays linear."""
+    parts: list[str] = []
+    at: ast.expr = node
+    while isinstance(at, ast.Attribute) and len(parts) < _LONGEST_NAME:
+        parts.append(at.attr)
+        at = at.value
+    if isinstance(at, ast.Name):
+        parts.append(at.id)
+        return ".".join(reversed(parts))
+    return node.attr

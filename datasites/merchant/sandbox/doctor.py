@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from datasites.errors import SandboxError
+from datasites.merchant.sandbox import landlock
 from datasites.merchant.sandbox.jail import bwrap_candidates
 from datasites.merchant.sandbox.seccomp import filter_program
 
@@ -46,7 +47,9 @@ def probe() -> SandboxStatus:
         return SandboxStatus(False, f"bubblewrap does not start: {problems[0]}", _ADVICE)
     network = "no network, no host files"
     filtered = "system calls filtered" if filter_program() else "system calls not filtered here"
-    return SandboxStatus(True, f"bubblewrap works ({network}, {filtered})", "")
+    version = landlock.abi()
+    locked = f"Landlock {version}" if version else "no Landlock in this kernel"
+    return SandboxStatus(True, f"bubblewrap works ({network}, {filtered}, {locked})", "")
 
 
 def working_bwrap() -> Path:

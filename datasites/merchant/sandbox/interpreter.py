@@ -28,7 +28,9 @@ print(json.dumps({
         sysconfig.get_config_var("LIBDIR") or "", sysconfig.get_config_var("LDLIBRARY") or ""),
 }))
 """
-_SHARED_PREFIXES = {Path("/"), Path("/usr"), Path("/usr/local"), Path.home()}
+_SHARED_PREFIXES = {Path("/"), Path("/usr"), Path("/usr/local")}
+# Not Path.home(), which raises for users that have no home.
+_SHARED_PREFIXES.add(Path(os.path.expanduser("~")))
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from typing import Any
 
 from datasites.errors import ReviewError, SandboxError
 from datasites.merchant.code import code_digest, read_code
+from datasites.merchant.sandbox import landlock
 from datasites.merchant.sandbox.cell import PROCESS_MARGIN, Cell, start_isolated, start_open
 from datasites.merchant.sandbox.doctor import working_bwrap
 from datasites.merchant.sandbox.interpreter import (
@@ -23,7 +24,7 @@ from datasites.merchant.sandbox.interpreter import (
     find_interpreter,
     installed_package,
 )
-from datasites.merchant.sandbox.jail import Jail
+from datasites.merchant.sandbox.jail import SYSTEM_LIBRARIES, Jail
 from datasites.merchant.sandbox.log import RunLog
 from datasites.merchant.sandbox.outcome import Ending, Limits, RunOutcome
 from datasites.merchant.sandbox.outputs import take_outputs
@@ -235,11 +236,27 @@ def _settings(
     for threads in ("OPENBLAS", "OMP", "MKL", "NUMEXPR"):
         environment[f"{threads}_NUM_THREADS"] = "1"
     return {
+        "landlock": _landlock(interpreter, root),
         "rlimits": rlimits,
         "code": str(root / "code"),
         "python": str(interpreter.executable),
         "environment": environment,
     }
+
+
+def _landlock(interpreter: Interpreter, root: Path) -> dict[str, Any] | None:
+    """What may be touched inside; without a sandbox, mounts do not narrow it any further."""
+    readable = [
+        *map(str, interpreter.paths),
+        *SYSTEM_LIBRARIES,
+        *("/etc/passwd", "/etc/ld.so.cache"),
+        # The first process's own facts; not its mounts, whose list names folders of the host.
+        *(f"/proc/{name}" for name in ("cpuinfo", "meminfo", "filesystems")),
+        *(f"/proc/self/{name}" for name in ("cmdline", "fd", "maps", "stat", "statm", "status")),
+        *(str(root / name) for name in ("code", "inputs", "packages")),
+    ]
+    writable = [str(root / "output"), str(root / "tmp"), "/dev/shm"]  # noqa: S108
+    return landlock.rules(readable, writable)
 
 
 def _counts_by_namespace() -> bool:

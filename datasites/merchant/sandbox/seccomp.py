@@ -2,8 +2,11 @@
 
 Denied are sockets of every family (virtual-machine sockets pass by network namespaces), kernel
 keyrings (which are not in a namespace), new namespaces, mounting, tracing, BPF, io_uring,
-anonymous memory files (counted in no process's memory), and the administrator's calls. The
-program is classic BPF as seccomp(2) takes it.
+anonymous memory files (counted in no process's memory), and the administrator's calls. Denied too
+is what tells, by files that the merchant's other programs use as well, what those are doing: the
+page cache, watches, locks and leases. Of the requests to devices and file systems (ioctl) a few
+harmless ones are left; others would tell a disk's name. The program is classic BPF as seccomp(2)
+takes it.
 """
 
 from __future__ import annotations
@@ -80,18 +83,49 @@ _DENIED: Final[dict[str, tuple[int, int]]] = {
     "adjtimex": (159, 171),
     "clock_adjtime": (305, 266),
     "personality": (135, 92),
+    "mincore": (27, 232),
+    "cachestat": (451, 451),
+    "preadv2": (327, 286),
+    "process_madvise": (440, 440),
+    "process_mrelease": (448, 448),
+    "inotify_init": (253, -1),
+    "inotify_init1": (294, 26),
+    "inotify_add_watch": (254, 27),
+    "flock": (73, 32),
+    "splice": (275, 76),
+    "tee": (276, 77),
+    "vmsplice": (278, 75),
+    "semget": (64, 190),
+    "lookup_dcookie": (212, 18),
+    "nfsservctl": (180, 42),
+    "vhangup": (153, 58),
+    "migrate_pages": (256, 238),
+    "move_pages": (279, 239),
+    "mbind": (237, 235),
+    "set_mempolicy": (238, 237),
+    "listmount": (458, 458),
+    "statmount": (457, 457),
+    "lsm_get_self_attr": (459, 459),
+    "lsm_set_self_attr": (460, 460),
+    "lsm_list_modules": (461, 461),
     "iopl": (172, -1),
     "ioperm": (173, -1),
     "modify_ldt": (154, -1),
 }
 _CLONE3: Final = 435
 _X32_BIT: Final = 0x40000000
+# Requests of fcntl: F_SETLEASE, F_GETLEASE, F_NOTIFY.
+_FCNTL: Final = (72, 25)
+_DENIED_FCNTL: Final = (1024, 1025, 1026)
+# Requests of ioctl that are let through: TCGETS, TIOCGWINSZ, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX.
+_IOCTL: Final = (16, 29)
+_ALLOWED_IOCTL: Final = (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)
 # CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET
 _NAMESPACE_FLAGS: Final = 0x7E020000
 
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
-_NUMBER, _ARCH, _FIRST_ARGUMENT = 0, 4, 16
+_NUMBER, _ARCH, _FIRST_ARGUMENT, _SECOND_ARGUMENT = 0, 4, 16, 24
 
 
 def filter_program(machine: str | None = None) -> bytes | None:
@@ -119,6 +153,10 @@ def filter_program(machine: str | None = None) -> bytes | None:
     for numbers in _DENIED.values():
         if numbers[kind.column] >= 0:
             steps += [_step(_EQUAL, numbers[kind.column], 0, 1), denied]
+    no_such = _step(_RETURN, _ERRNO | errno.ENOTTY)
+    allow = _step(_RETURN, _ALLOW)
+    steps += _by_second_argument(_IOCTL[kind.column], _ALLOWED_IOCTL, allow, no_such)
+    steps += _by_second_argument(_FCNTL[kind.column], _DENIED_FCNTL, denied, allow)
     steps += [
         _step(_EQUAL, kind.clone, 0, 3),
         _step(_LOAD, _FIRST_ARGUMENT),
@@ -127,6 +165,20 @@ def filter_program(machine: str | None = None) -> bytes | None:
         _step(_RETURN, _ALLOW),
     ]
     return b"".join(steps)
+
+
+def _by_second_argument(
+    number: int, listed: tuple[int, ...], then: bytes, otherwise: bytes
+) -> list[bytes]:
+    """For one call: `then` where its second argument is on the list, else `otherwise`."""
+    checks = [part for value in listed for part in (_step(_EQUAL, value, 0, 1), then)]
+    # The list, and the load before and the return after it.
+    return [
+        _step(_EQUAL, number, 0, len(checks) + 2),
+        _step(_LOAD, _SECOND_ARGUMENT),
+        *checks,
+        otherwise,
+    ]
 
 
 def _step(code: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:
