@@ -41,6 +41,7 @@ __all__ = [
 HOST = "127.0.0.1"
 WEB = Path(__file__).parent
 STOP_SECONDS = 10.0
+THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 # Every setting is given here, so that no settings file of the user or of the folder where the
 # command runs can open the server to a network or make it phone home.
 STREAMLIT: dict[str, Any] = {
@@ -121,7 +122,10 @@ def start_server(
         from ui.web.doors.store import DoorStore
 
         DoorStore(doors).address = address_of(port)
-    inherited = {name: value for name, value in os.environ.items() if _harmless(name)}
+    # One answer is too small to be shared out: threads that wait for one another tripled the
+    # work (measured). Whoever sets the variables knows better.
+    inherited = dict.fromkeys(THREADS, "1")
+    inherited |= {name: value for name, value in os.environ.items() if _harmless(name)}
     with contextlib.ExitStack() as files:
         output = files.enter_context(log.open("ab")) if log else None
         return subprocess.Popen(
