@@ -24,7 +24,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
-from datasites.errors import DatasiteError, ReviewError, SettingsError, TransportError
+from datasites.errors import (
+    DatasiteError,
+    PeerError,
+    ReviewError,
+    SettingsError,
+    TransportError,
+)
 from datasites.pace import Pace
 from datasites.protocol import Proposal, Result, Round, StateRef
 from datasites.recipes import recipe_named
@@ -116,9 +122,9 @@ class Coordinator:
         for phase in self.proposal.phases:
             if phase.name in done["finished"]:
                 continue
-            yield from self._send(phase.name, state, merchants)
+            refused = yield from self._send(phase.name, state, merchants)
             yield Progress("phase", phase.name)
-            updates, dropped = yield from self._collect(phase.name, merchants)
+            updates, dropped = yield from self._collect(phase.name, merchants, refused)
             if not updates and phase.name not in self.recipe.optional_phases:
                 raise DatasiteError(
                     f"expected updates in phase '{phase.name}', no merchant sent one: "
@@ -163,37 +169,59 @@ class Coordinator:
 
     def _send(
         self, phase: str, state: dict[str, np.ndarray], merchants: list[str]
-    ) -> Iterator[Progress]:
-        """Publish the phase's state and send one job per merchant; what was sent stays sent."""
+    ) -> Generator[Progress, None, dict[str, str]]:
+        """Publish the phase's state and send one job per merchant; what was sent stays sent.
+
+        Returns whom nothing could be sent, and why: one merchant's key must not stop the others.
+        """
         sent_file = self.folder / "sent" / f"{phase}.json"
         sent: dict[str, Any] = json.loads(sent_file.read_text()) if sent_file.exists() else {}
         arrays = self.recipe.state_for(phase, state)
+        files = {"state.safetensors": save_arrays(arrays)} if arrays else {}
         name = f"{self.proposal.study}-{phase}"
-        missing = [merchant for merchant in merchants if merchant not in sent]
-        reference: StateRef | None = None
-        if arrays and missing:
-            files = {"state.safetensors": save_arrays(arrays)}
-            digest = yield from self._reach(lambda: self.link.publish_state(name, files, missing))
-            reference = StateRef(name=name, sha256=digest)
-        order = Round(
-            study=self.proposal.study,
-            phase=phase,
-            proposal_sha256=self.proposal.sha256,
-            state=reference,
-        )
-        for merchant in missing:
-            yield from self._submit(merchant, name, order)
+
+        def order(reference: StateRef | None) -> Round:
+            return Round(
+                study=self.proposal.study,
+                phase=phase,
+                proposal_sha256=self.proposal.sha256,
+                state=reference,
+            )
+
+        refused: dict[str, str] = {}
+        for merchant in merchants:
+            if merchant in sent:
+                continue
+            try:
+                yield from self._submit(merchant, name, files, order)
+            except PeerError as error:
+                refused[merchant] = str(error)
+                continue
             sent[merchant] = True
             atomic_write_text(sent_file, json.dumps(sent))
+        return refused
 
-    def _submit(self, merchant: str, name: str, message: Round | Result) -> Iterator[Progress]:
-        words = message.model_dump(mode="json")
+    def _submit(
+        self,
+        merchant: str,
+        name: str,
+        files: dict[str, bytes],
+        message: Callable[[StateRef | None], Round | Result],
+    ) -> Iterator[Progress]:
+        """Publish files for one merchant, if there are any, and send the job that names them."""
+        reference: StateRef | None = None
+        if files:
+            digest = yield from self._reach(
+                lambda: self.link.publish_state(name, files, [merchant])
+            )
+            reference = StateRef(name=name, sha256=digest)
+        words = message(reference).model_dump(mode="json")
         yield from self._reach(
             lambda: self.link.submit(merchant, name, self.folder / "code", words)
         )
 
     def _collect(
-        self, phase: str, merchants: list[str]
+        self, phase: str, merchants: list[str], refused: dict[str, str]
     ) -> Generator[Progress, None, tuple[list[Update], dict[str, str]]]:
         """Take answers as they come until patience ends: the updates, and why others are left out.
 
@@ -201,7 +229,9 @@ class Coordinator:
         was stopped for long, or that could not reach the share, leaves nobody out for that.
         """
         updates: list[Update] = []
-        dropped: dict[str, str] = {}
+        dropped = dict(refused)
+        for merchant, reason in refused.items():
+            yield Progress("dropped", phase, merchant, reason)
         pace = Pace(self.home.settings.poll_seconds, self._clock)
         deadline = self._waited() + self.settings.federation.patience_seconds
         while True:
@@ -300,20 +330,27 @@ class Coordinator:
         name = f"{self.proposal.study}-result"
         sent_file = self.folder / "sent" / "result.json"
         sent = json.loads(sent_file.read_text()) if sent_file.exists() else []
-        missing = [merchant for merchant in merchants if merchant not in sent]
-        if missing:
-            files = {path.name: path.read_bytes() for path in sorted(artefact.iterdir())}
-            digest = yield from self._reach(lambda: self.link.publish_state(name, files, missing))
-            message = Result(
+        files = {path.name: path.read_bytes() for path in sorted(artefact.iterdir())}
+
+        def message(reference: StateRef | None) -> Result:
+            assert reference is not None
+            return Result(
                 study=self.proposal.study,
                 proposal_sha256=self.proposal.sha256,
-                state=StateRef(name=name, sha256=digest),
+                state=reference,
             )
-            for merchant in missing:
-                yield from self._submit(merchant, name, message)
-                sent.append(merchant)
-                atomic_write_text(sent_file, json.dumps(sent))
-        waiting = list(merchants)
+
+        waiting: list[str] = []
+        for merchant in merchants:
+            try:
+                if merchant not in sent:
+                    yield from self._submit(merchant, name, files, message)
+                    sent.append(merchant)
+                    atomic_write_text(sent_file, json.dumps(sent))
+                waiting.append(merchant)
+            except PeerError as error:
+                yield Progress("dropped", "result", merchant, str(error))
+        delivered: list[str] = []
         pace = Pace(self.home.settings.poll_seconds, self._clock)
         deadline = self._waited() + self.settings.federation.patience_seconds
         while waiting and self._waited() <= deadline:
@@ -323,6 +360,7 @@ class Coordinator:
                 if reply.status != "waiting":
                     waiting.remove(merchant)
                     what = "delivered" if reply.status == "done" else "dropped"
+                    delivered.append(merchant)
                     yield Progress(what, "result", merchant, reply.message)
             if waiting:
                 time.sleep(pace.seconds())
@@ -334,7 +372,7 @@ class Coordinator:
             for merchant in merchants:  # answers that came too late for their round
                 self.link.forget(merchant, f"{self.proposal.study}-{phase.name}")
         done = self.checkpoint()
-        done["delivered"] = [name for name in merchants if name not in waiting]
+        done["delivered"] = sorted(delivered)
         atomic_write_text(self.folder / "checkpoint.json", json.dumps(done))
 
 

@@ -187,7 +187,7 @@ class _Trial:
         """Run one of the scientist's commands, again after each kill, until it ends well."""
         process = self.market.command(verb, self.name)
         try:
-            deadline = time.monotonic() + 300
+            deadline = time.monotonic() + 1800
             while True:
                 self._watch()
                 status = process.poll()

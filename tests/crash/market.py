@@ -88,7 +88,7 @@ class Market:
                     email=email,
                     share=str(self.share),
                     epsilon=90.0,
-                    poll_seconds=0.05,
+                    poll_seconds=0.2,
                     memory_mb=1024,
                 ),
             )
@@ -101,7 +101,7 @@ class Market:
             self.start(home)
         self.desk = ScientistHome.create(
             self.folder / "ada",
-            ScientistSettings(email=SCIENTIST, share=str(self.share), poll_seconds=0.05),
+            ScientistSettings(email=SCIENTIST, share=str(self.share), poll_seconds=0.2),
         )
         write_catalogue(self.desk.catalogue, self._made.catalogue)
         self.link = ScientistLink(SCIENTIST, self.desk.root, str(self.share))
@@ -146,7 +146,7 @@ class Market:
         self.link = ScientistLink(SCIENTIST, self.desk.root, str(self.share))
         until(lambda: all(home.heartbeat.exists() for home in self.homes.values()))
         # Answers are kept until their reader has signed for them.
-        until(self._all_read, 30)
+        until(self._all_read)
 
     def _all_read(self) -> bool:
         self.link.sync()
@@ -223,7 +223,7 @@ class Market:
         self.close()
 
 
-def until(happened: Callable[[], object], seconds: float = 90) -> None:
+def until(happened: Callable[[], object], seconds: float = 300) -> None:
     """Wait for something that must happen."""
     deadline = time.monotonic() + seconds
     while not happened():

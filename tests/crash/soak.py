@@ -116,7 +116,7 @@ class Soak:
                 return False
 
     def _until(self, happened: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + 300
+        deadline = time.monotonic() + 900
         while not happened():
             assert time.monotonic() < deadline, "nothing moves any more"
             self._live()

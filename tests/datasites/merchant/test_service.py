@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from safetensors.numpy import save
 
+from datasites.errors import DatasiteError
 from datasites.merchant import Ledger, MerchantHome, desk, runs
-from datasites.merchant.service import Service
+from datasites.merchant.service import Service, _only_one, serve
 from datasites.protocol import Proposal, Round
 from datasites.syftbox.types import Submission, SyncReport
 
@@ -258,3 +259,39 @@ def test_what_lies_on_the_desk_was_booked_before(
     assert desk.requests(service.home, service.ledger) == []
     service.step()
     desk.approve(service.home, service.ledger, "toys", by="me")
+
+
+def test_a_second_service_on_one_home_is_refused(home: MerchantHome, ledger: Ledger) -> None:
+    with (
+        _only_one(home),
+        pytest.raises(DatasiteError, match="another service serves"),
+        _only_one(home),
+    ):
+        pass
+    with _only_one(home):
+        pass
+
+
+@pytest.mark.slow
+def test_what_nobody_foresaw_does_not_end_the_service(
+    home: MerchantHome, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passes = []
+
+    def step(_service: Service, _stopping: object) -> int:
+        passes.append(len(passes))
+        if len(passes) < 3:
+            raise KeyError("shopper 7 bought 3")
+        return 0
+
+    monkeypatch.setattr(Service, "step", step)
+    states = []
+
+    def stop() -> bool:
+        states.append(json.loads(home.heartbeat.read_text()))
+        return len(passes) == 3
+
+    serve(home, stop=stop)
+    assert [one["state"] for one in states] == ["troubled", "troubled", "running"]
+    assert states[0]["detail"] == "unexpected KeyError"
+    assert "shopper 7" not in json.dumps(states)

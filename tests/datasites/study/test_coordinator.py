@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from datasites.errors import DatasiteError, TransportError
+from datasites.errors import DatasiteError, PeerError, TransportError
 from datasites.protocol import Phase
 from datasites.study import (
     Coordinator,
@@ -36,6 +36,7 @@ class Link:
     def __init__(self, phases: Callable[[str], Phase]) -> None:
         self._phases = phases
         self.silent: set[str] = set()
+        self.strangers: set[str] = set()
         self.away_for = 0
         self.away_at = ""
         self.sent: list[tuple[str, str]] = []
@@ -51,6 +52,8 @@ class Link:
 
     def submit(self, merchant: str, job: str, _code: Path, _params: dict[str, Any]) -> None:
         self._touch("submit")
+        if merchant in self.strangers:
+            raise PeerError(f"the share shows another key for {merchant}")
         self.sent.append((merchant, job))
 
     def publish_state(self, name: str, files: dict[str, bytes], recipients: list[str]) -> str:
@@ -207,3 +210,18 @@ def test_two_runs_at_once_are_refused(study: Coordinator) -> None:
         next(other.run())
     first.close()  # type: ignore[attr-defined]
     next(other.run())
+
+
+def test_a_merchant_whose_key_changed_is_left_out_at_once_and_the_others_go_on(
+    study: Coordinator, clock: Clock
+) -> None:
+    link: Any = study.link
+    link.strangers.add(HARBOUR)
+    events = [*study.run()]
+    assert [(one.phase, one.merchant) for one in events if one.what == "dropped"] == [
+        *((phase.name, HARBOUR) for phase in study.proposal.phases),
+        ("result", HARBOUR),
+    ]
+    assert "another key" in next(one.detail for one in events if one.what == "dropped")
+    assert study.checkpoint()["delivered"] == [CASTLE]
+    assert clock.naps == 0
