@@ -100,11 +100,8 @@ class Coordinator:
         or if another process runs this study.
         """
         with _only_one(self.folder):
-            # Only the process that runs a study writes there, so these are a killed one's.
-            for name in ("artefact", "updates", "sent"):
-                sweep_leftovers(self.folder / name)
-            for temporary in [*self.folder.glob(".state-*"), *self.folder.glob(".checkpoint*")]:
-                temporary.unlink(missing_ok=True)
+            # Only one process works on a study, so these are a killed one's.
+            sweep_leftovers(self.folder)
             yield from recorded(self.folder, self._run())
 
     def _run(self) -> Iterator[Progress]:

@@ -165,7 +165,7 @@ class Market:
                 "study": {"name": study, "merchants": [*self.homes]},
                 "privacy": {"epsilon": EPSILON, "delta": 1e-5},
                 "model": {"rounds": 1, "factors": 4, **model},
-                "federation": {"patience_seconds": 120},
+                "federation": {"patience_seconds": 1800},
             }
         )
         new_study(self.desk, settings)

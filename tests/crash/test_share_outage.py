@@ -113,7 +113,7 @@ KINDS = ("renamed", "a file", "unmounted", "read-only", "stale")
 def test_a_study_outlives_a_share_that_is(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    outages(tmp_path, kind, monkeypatch, parts=3)
+    outages(tmp_path, kind, monkeypatch, parts=2)
 
 
 @pytest.mark.soak
