@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -28,10 +29,11 @@ from datasites.syftbox.messages import REPLY_FILE
 from datasites.syftbox.receipts import Receipt, open_receipt
 from datasites.syftbox.shelf import JobShelf, StoredReply
 from datasites.syftbox.store import OversizeError
+from datasites.syftbox.transport import MOST_LISTED
 
 __all__ = ["Outbox"]
 
-_CLEARED_AT_ONCE = 500
+_CLEARING_SECONDS = 2.0
 
 
 class Outbox:
@@ -96,14 +98,17 @@ class Outbox:
                 del names[name]
         lying = connection.outbox_names(self.email, email)
         # What is not this merchant's was put there by somebody else, or has been read.
-        for name in [name for name in lying if name not in names][:_CLEARED_AT_ONCE]:
+        end = time.monotonic() + _CLEARING_SECONDS
+        for name in [name for name in lying if name not in names]:
             connection.clear_outbox(email, name)
+            if time.monotonic() > end:
+                break
         for name, reply in names.items():
             if name in receipt.spoiled:
                 fresh = self._shelf.renamed(reply)
                 self._put(fresh)
                 connection.clear_outbox(email, name)
-            elif name not in lying:
+            elif name not in lying and len(lying) < MOST_LISTED:
                 self._put(self._shelf.loaded(reply))
 
     def _receipt(self, email: str) -> Receipt:

@@ -35,7 +35,7 @@ from datasites.syftbox.store import ObjectStore
 from datasites.syftbox.transport_base import plain_name
 from datasites.syftbox.transport_collections import CollectionsConnection
 
-__all__ = ["ObjectStoreConfig", "ObjectStoreConnection"]
+__all__ = ["MOST_LISTED", "ObjectStoreConfig", "ObjectStoreConnection"]
 
 _VERSION_BYTES = 64 * 1024
 _REQUEST = "peer_request.json"
@@ -43,7 +43,7 @@ _RECEIPT = "receipt"
 _MESSAGE = re.compile(r"msgv2_[A-Za-z0-9.+_-]{1,180}")
 _REPLY = re.compile(r"syfteventsmessagev3_(\d{1,12}(?:\.\d{1,17})?)_[0-9a-f-]{36}\.tar\.gz")
 _MAX_REQUESTS = 20
-_MOST_LISTED = 5000
+MOST_LISTED = 5000
 
 
 class ObjectStoreConnection(CollectionsConnection):
@@ -68,7 +68,7 @@ class ObjectStoreConnection(CollectionsConnection):
             if facts.get("state") != "rejected" and self._has_request(sender)
         ]
         strangers = 0
-        for sender in self.store.folders(f"{quoted(self.email)}/inbox", _MOST_LISTED):
+        for sender in self.store.folders(f"{quoted(self.email)}/inbox", MOST_LISTED):
             if sender in book or strangers >= _MAX_REQUESTS:
                 continue
             with contextlib.suppress(PeerError):
@@ -163,7 +163,7 @@ class ObjectStoreConnection(CollectionsConnection):
         Where thousands lie there, some of them, and in no order that can be relied on.
         """
         folder = self._inbox(self.email, sender)
-        listed = self.store.files(folder, _MOST_LISTED)
+        listed = self.store.files(folder, MOST_LISTED)
         names = [name for name, _ in listed if _MESSAGE.fullmatch(name)]
         return [f"{folder}/{name}" for name in sorted(names, key=_message_order)]
 
@@ -239,7 +239,7 @@ class ObjectStoreConnection(CollectionsConnection):
 
     def _events(self, folder: str, since: float | None) -> list[dict[str, Any]]:
         rows = []
-        for name, _ in self.store.files(folder, _MOST_LISTED):
+        for name, _ in self.store.files(folder, MOST_LISTED):
             # Strictly: a name with NaN, a blank or a line end in it would stop or starve others.
             if (match := _REPLY.fullmatch(name)) is None:
                 continue

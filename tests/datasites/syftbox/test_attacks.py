@@ -383,7 +383,7 @@ def test_a_peer_cannot_fill_the_disk_with_names(pair, monkeypatch):
 
 @pytest.mark.slow
 def test_a_full_inbox_keeps_nobody_waiting(pair, monkeypatch):
-    monkeypatch.setattr(transport, "_MOST_LISTED", 300)
+    monkeypatch.setattr(transport, "MOST_LISTED", 300)
     eve = pair.another_scientist(EVE)
     folder = inbox(pair, EVE)
     for n in range(20_000):
