@@ -50,7 +50,7 @@ class Soak:
         pace: Mean seconds between two kills.
     """
 
-    def __init__(self, market: Market, seed: int, pace: float = 1.5) -> None:
+    def __init__(self, market: Market, seed: int, pace: float = 2.5) -> None:
         self.market = market
         self.random = random.Random(seed)
         self.pace = pace

@@ -86,6 +86,8 @@ class Stops:
 class Theatre(Market):
     """Two merchants and a data scientist, all in this process; any of them may be stopped."""
 
+    patience = 60.0
+
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         super().__init__(folder)
         monkeypatch.setattr(sandbox, "run", self._sandbox)
