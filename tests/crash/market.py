@@ -60,6 +60,7 @@ class Market:
         self.homes: dict[str, MerchantHome] = {}
         self.studies: list[str] = []
         self.dead: set[int] = set()
+        self.opened_in = 0.0  # seconds, by which to tell a busy machine
         self._targets = list(targets)
         self._made = synthesize(None, merchants=merchants, shoppers=60 * merchants, toys=30, seed=3)
 
@@ -78,6 +79,7 @@ class Market:
 
     def open(self) -> None:
         """Every merchant: init, add-data, serve; the data scientist: init, pair with each."""
+        begun = time.monotonic()
         self.share.mkdir(parents=True)
         (self.folder / "tmp").mkdir()
         for number, (name, shop) in enumerate(self._made.shops.items()):
@@ -115,6 +117,7 @@ class Market:
             until(lambda home=home, ledger=ledger: self._is_asked(home, ledger))  # type: ignore[misc]
             peers.approve(home, ledger, SCIENTIST, self.link.own_fingerprint, by="me")
         until(self._all_paired)
+        self.opened_in = time.monotonic() - begun
 
     def _is_asked(self, home: MerchantHome, ledger: Ledger) -> bool:
         return bool(peers.seen(home, ledger)["peers"])

@@ -19,6 +19,7 @@ from tests.crash.market import Market
 __all__ = ["Soak", "Tally"]
 
 _PAGE = Path(__file__).with_name("page.py")
+_OPENED_IN = 5.0  # seconds on two idle cores
 _ENDED = "so this study has ended"
 
 
@@ -47,13 +48,14 @@ class Soak:
     Args:
         market: Open, with its services running.
         seed: Of who is killed when; the machine's timing still varies.
-        pace: Mean seconds between two kills.
+        pace: Mean seconds between two kills; more on a busy machine, where otherwise nobody would
+            live long enough to do anything.
     """
 
     def __init__(self, market: Market, seed: int, pace: float = 2.5) -> None:
         self.market = market
         self.random = random.Random(seed)
-        self.pace = pace
+        self.pace = pace * max(1.0, market.opened_in / _OPENED_IN)
         self.tally = Tally()
         self._spending = Spending()
         self._next = 0.0
