@@ -8,6 +8,8 @@ ToyFedError (recsys.errors)
     ├── ReviewError        a request that may not run: not approved, changed, or out of bounds
     ├── BudgetError        the ledger has not enough budget left
     ├── LedgerError        the ledger's chain does not verify
+    │   ├── LedgerWriteError  its disk is full, read-only or away; nothing is wrong with the chain
+    │   └── RestoredError     an older copy of it, or another one, was put in its place
     ├── SandboxError       remote code could not be isolated, or broke a limit
     └── GateError          outputs that may not leave the datasite
 
@@ -23,7 +25,9 @@ __all__ = [
     "DatasiteError",
     "GateError",
     "LedgerError",
+    "LedgerWriteError",
     "PeerError",
+    "RestoredError",
     "ReviewError",
     "SandboxError",
     "SettingsError",
@@ -58,6 +62,14 @@ class BudgetError(DatasiteError):
 
 class LedgerError(DatasiteError):
     """The ledger was changed, cut or damaged: its hash chain does not verify."""
+
+
+class LedgerWriteError(LedgerError):
+    """The ledger's files cannot be used now: disk full, read-only, or held by another process."""
+
+
+class RestoredError(LedgerError):
+    """The ledger lacks entries that were seen before: an older copy, or another one."""
 
 
 class SandboxError(DatasiteError):

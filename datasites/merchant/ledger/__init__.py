@@ -1,7 +1,21 @@
 """The merchant's privacy ledger: what was asked, approved, run, released, and what it all cost."""
 
-from datasites.merchant.ledger.books import Approval, Cost, Request, Reservation
-from datasites.merchant.ledger.ledger import Ledger
+from datasites.merchant.ledger.books import LOST, Approval, Cost, Request, Reservation
+from datasites.merchant.ledger.export import export_text, verify_export
+from datasites.merchant.ledger.ledger import Ledger, Period
 from datasites.merchant.ledger.records import Entry
+from datasites.merchant.ledger.sighting import Sighting
 
-__all__ = ["Approval", "Cost", "Entry", "Ledger", "Request", "Reservation"]
+__all__ = [
+    "LOST",
+    "Approval",
+    "Cost",
+    "Entry",
+    "Ledger",
+    "Period",
+    "Request",
+    "Reservation",
+    "Sighting",
+    "export_text",
+    "verify_export",
+]

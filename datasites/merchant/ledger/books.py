@@ -4,6 +4,9 @@ Costs are added up as tallies of events, and become an epsilon only where they a
 the budget or told to people: epsilons of parts do not add up. Every run that was reserved counts
 as spent, whether it was committed, failed or cut off. An approval that may still run holds back
 the cost of the events that it has not yet used.
+
+Where the budget is for a period, spending counts in the period in which it was reserved, and what
+approvals hold back counts in every period that they still stand in.
 """
 
 from __future__ import annotations
@@ -17,6 +20,8 @@ from typing import Literal, NamedTuple
 
 from datasites.errors import LedgerError, ReviewError
 from datasites.merchant.ledger.records import GENESIS, Entry, timestamp
+from datasites.merchant.ledger.sighting import Sighting, tally_from_dict
+from datasites.merchant.ledger.terms import Terms
 from recsys.errors import PrivacyError
 from recsys.privacy.accounting import epsilon_of, mu_of
 from recsys.privacy.events import Budget, GaussianEvent, PrivacyEvent, event_from_dict
@@ -24,7 +29,9 @@ from recsys.privacy.spending import Tally, mu_left
 
 __all__ = [
     "FORMAT",
+    "FORMAT_PERIODS",
     "KINDS",
+    "LOST",
     "PEER_APPROVED",
     "PEER_REVOKED",
     "Approval",
@@ -36,7 +43,12 @@ __all__ = [
     "total",
 ]
 
-FORMAT = 1
+FORMAT, FORMAT_PERIODS = 1, 2
+"""Of ledgers without and with periods; a release that knows no periods must not read the latter."""
+
+LOST = "(lost entries)"
+"""Where costs are shown whose entries a restore lost; no study can have this name."""
+
 TOLERANCE = 1e-9
 """Relative slack of comparisons, so that a plan calibrated exactly to a budget fits it."""
 
@@ -44,7 +56,18 @@ PEER_APPROVED, PEER_REVOKED = "peer-approved", "peer-revoked"
 """Notes by which the merchant decides whom it hears."""
 
 KINDS = frozenset(
-    ("created", "requested", "approved", "rejected", "revoked", "reserved", "committed", "failed")
+    (
+        "created",
+        "requested",
+        "approved",
+        "rejected",
+        "revoked",
+        "reserved",
+        "committed",
+        "failed",
+        "renewed",
+        "restored",
+    )
 )
 
 
@@ -114,7 +137,7 @@ class Cost(NamedTuple):
 class Books:
     """The state after the entries so far; `apply` moves it on by one verified entry."""
 
-    budget: Budget
+    terms: Terms
 
     def __init__(self) -> None:
         self.seq = 0
@@ -129,7 +152,11 @@ class Books:
         self.by_study: dict[str, Tally] = {}
         self.revoked: set[str] = set()
         self.peers: dict[str, str] = {}
-        self.limit = 0.0
+        self.spent = Tally()  # in this period
+        self.ever = Tally()
+        self.period = 1
+        self.began = ""
+        self.restores = 0
 
     def apply(self, entry: Entry) -> None:
         """Take `entry` into account.
@@ -148,9 +175,19 @@ class Books:
         self.seq, self.at = entry.seq, entry.at
 
     @property
-    def spent(self) -> Tally:
-        """Every run ever reserved."""
-        return total(self.by_study.values())
+    def budget(self) -> Budget:
+        """The most that the releases of one period may cost."""
+        return self.terms.budget
+
+    @property
+    def ends(self) -> str | None:
+        """When the period may be renewed at the earliest."""
+        return self.terms.ends(self.began)
+
+    @property
+    def sighting(self) -> Sighting:
+        """What to remember of this ledger elsewhere."""
+        return Sighting(self.seq, self.hash, self.period, self.restores, self.ever)
 
     def promised(self, now: datetime, but: Approval | None = None) -> Tally:
         """What standing approvals may still take, `but` one of them."""
@@ -163,10 +200,11 @@ class Books:
         )
 
     def fits(self, tally: Tally) -> bool:
-        """Whether the budget has room for `tally`, all that is spent included in it."""
-        if tally.gaussian:
-            return tally.square <= self.limit * (1 + TOLERANCE)
-        return tally.epsilon(self.budget.delta) <= self.budget.epsilon * (1 + TOLERANCE)
+        """Whether `tally` has room beside all that is spent, in this period and ever."""
+        lifetime = self.terms.lifetime
+        return _within(self.budget, self.spent + tally) and (
+            lifetime is None or _within(lifetime, self.ever + tally)
+        )
 
     def cost_of(self, tally: Tally) -> Cost:
         """`tally` as it is told to people."""
@@ -174,8 +212,10 @@ class Books:
         return Cost(tally.mu(delta), tally.epsilon(delta))
 
     def room_beside(self, tally: Tally) -> Cost:
-        """The largest Gaussian release that still fits beside `tally`."""
-        mu = mu_left(self.budget, tally)
+        """The largest Gaussian release that still fits beside `tally` and all that is spent."""
+        mu = mu_left(self.budget, self.spent + tally)
+        if self.terms.lifetime is not None:
+            mu = min(mu, mu_left(self.terms.lifetime, self.ever + tally))
         return Cost(mu, epsilon_of(mu, self.budget.delta))
 
     def expired(self, approval: Approval, now: datetime) -> bool:
@@ -204,10 +244,35 @@ class Books:
             self.peers[email] = ""
 
     def _created(self, entry: Entry) -> None:
-        if entry.body["format"] != FORMAT:
+        with_periods = "period_days" in entry.body
+        if entry.body["format"] != (FORMAT_PERIODS if with_periods else FORMAT):
             raise ValueError("unknown format")
-        self.budget = Budget.from_dict(entry.body["budget"])
-        self.limit = mu_of(self.budget.epsilon, self.budget.delta) ** 2
+        self.terms = Terms.from_dict(entry.body)
+        self.began = entry.at
+
+    def _renewed(self, entry: Entry) -> None:
+        if self.ends is None or entry.at < self.ends or entry.body["period"] != self.period + 1:
+            raise ValueError("renewed out of turn")
+        self.period, self.began, self.spent = self.period + 1, entry.at, Tally()
+
+    def _restored(self, entry: Entry) -> None:
+        body = entry.body
+        if body["restores"] <= self.restores or body["period"] < self.period:
+            raise ValueError("restored to before")
+        self._spend(LOST, tally_from_dict(body["lost"]))
+        self.restores, self.period = body["restores"], body["period"]
+        self.began = max(self.began, entry.at)
+        # The lost entries may have taken back any approval and any peer.
+        for run in list(self.runs.values()):
+            if run.state == "reserved":
+                self.runs[run.job] = replace(run, state="failed")
+        self.revoked |= self.approvals.keys()
+        self.approvals.clear()
+        self.peers = dict.fromkeys(self.peers, "")
+
+    def _spend(self, study: str, tally: Tally) -> None:
+        self.by_study[study] = self.by_study.get(study, Tally()) + tally
+        self.spent, self.ever = self.spent + tally, self.ever + tally
 
     def _requested(self, entry: Entry) -> None:
         body = entry.body
@@ -262,7 +327,7 @@ class Books:
             body["job"], entry.study, body["phase"], events, approval.request_id, entry.at
         )
         self.phases.add((entry.study, body["phase"]))
-        self.by_study[entry.study] = self.by_study.get(entry.study, Tally()) + Tally.of(events)
+        self._spend(entry.study, Tally.of(events))
 
     def _committed(self, entry: Entry) -> None:
         self._end(entry, "committed")
@@ -275,6 +340,12 @@ class Books:
         if run.state != "reserved":
             raise ValueError("ended twice")
         self.runs[run.job] = replace(run, state=state)
+
+
+def _within(budget: Budget, tally: Tally) -> bool:
+    if tally.gaussian:
+        return tally.square <= mu_of(budget.epsilon, budget.delta) ** 2 * (1 + TOLERANCE)
+    return tally.epsilon(budget.delta) <= budget.epsilon * (1 + TOLERANCE)
 
 
 def total(tallies: Iterable[Tally]) -> Tally:

@@ -16,7 +16,7 @@ from sqlite3 import Connection
 from typing import Any
 
 from datasites.errors import LedgerError
-from datasites.merchant.ledger.books import FORMAT, Books
+from datasites.merchant.ledger.books import FORMAT, FORMAT_PERIODS, Books
 from datasites.merchant.ledger.records import (
     GENESIS,
     Entry,
@@ -25,8 +25,10 @@ from datasites.merchant.ledger.records import (
     timestamp,
     write_record,
 )
+from datasites.merchant.ledger.sighting import Sighting, beyond
 from datasites.merchant.ledger.store import Head, Store
-from recsys.privacy.events import Budget
+from datasites.merchant.ledger.terms import Terms
+from recsys.privacy.spending import Tally
 
 __all__ = ["Clock", "Journal", "Turn", "utc_now"]
 
@@ -58,9 +60,14 @@ class Journal:
         self._turn = threading.RLock()
         self._known: Books | None = None
 
-    def create(self, budget: Budget) -> None:
+    def create(self, terms: Terms) -> None:
         """Make the files, with the budget as the first entry."""
-        body = {"format": FORMAT, "budget": budget.to_dict()}
+        with_periods = terms.to_dict()
+        body = {
+            "format": FORMAT_PERIODS if with_periods else FORMAT,
+            "budget": terms.budget.to_dict(),
+            **with_periods,
+        }
         self._store.create(_sealed(Books(), timestamp(self.clock()), "created", "", body, False))
 
     def open(self) -> None:
@@ -84,6 +91,22 @@ class Journal:
         """The books as they are now."""
         with self._turn, self._store.reading() as connection:
             yield self._catch_up(connection)
+
+    def lacks(self, seen: Sighting) -> bool:
+        """Whether this ledger does not contain what was seen of it: an older copy or another one.
+
+        After an accepted restore, entries seen before it may be missing, but not what they cost:
+        whoever shows an old sighting again raises no alarm.
+        """
+        with self._turn, self._store.reading() as connection:
+            books = self._catch_up(connection)
+            if seen.restores < books.restores:
+                return beyond(books.ever, [seen.ever]) != Tally()
+            return (
+                seen.restores > books.restores
+                or seen.seq > books.seq
+                or self._store.hash_at(connection, seen.seq) != seen.hash
+            )
 
     @contextmanager
     def writing(self) -> Iterator[Turn]:

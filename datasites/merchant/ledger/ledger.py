@@ -11,19 +11,35 @@ whole.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self
 
 from datasites.merchant.ledger import rules
 from datasites.merchant.ledger.books import Approval, Cost, Request, Reservation
+from datasites.merchant.ledger.export import export_text
 from datasites.merchant.ledger.journal import Clock, Journal, utc_now
-from datasites.merchant.ledger.records import Entry, canonical, check_name, write_record
+from datasites.merchant.ledger.records import Entry, check_name
+from datasites.merchant.ledger.sighting import Sighting, tally_from_dict
+from datasites.merchant.ledger.terms import Terms
 from recsys.files import atomic_write_text
 from recsys.privacy.events import Budget, PrivacyEvent
 from recsys.privacy.spending import Tally
 
-__all__ = ["Ledger"]
+__all__ = ["Ledger", "Period"]
+
+
+class Period(NamedTuple):
+    """A period of the budget: its number, when it began, when it may be renewed at the earliest.
+
+    `ends` and `days` are None where the budget is for good.
+    """
+
+    number: int
+    began: str
+    ends: str | None
+    days: int | None
+    lifetime_epsilon: float | None
 
 
 class Ledger:
@@ -37,12 +53,24 @@ class Ledger:
         self._journal = journal
 
     @classmethod
-    def create(cls, path: Path | str, budget: Budget, *, clock: Clock = utc_now) -> Ledger:
+    def create(
+        cls,
+        path: Path | str,
+        budget: Budget,
+        *,
+        period_days: int | None = None,
+        lifetime_epsilon: float | None = None,
+        clock: Clock = utc_now,
+    ) -> Ledger:
         """A new ledger at `path` (its `.head` and `.lock` beside it) with the whole `budget`.
 
-        Raises: LedgerError if there is one, or the remains of one.
+        Args:
+            period_days: make the budget one of a period, renewed by `renew`; None is for good.
+            lifetime_epsilon: the most that all periods together may cost, at the budget's delta.
+
+        Raises: LedgerError if there is one, or the remains of one; ReviewError for odd terms.
         """
-        Journal(Path(path), clock).create(budget)
+        Journal(Path(path), clock).create(Terms(budget, period_days, lifetime_epsilon))
         return cls.open(path, clock=clock)
 
     @classmethod
@@ -75,7 +103,7 @@ class Ledger:
 
     @property
     def budget(self) -> Budget:
-        """The most that all releases together may cost."""
+        """The most that all releases of one period together may cost; of all time without one."""
         with self._journal.reading() as books:
             return books.budget
 
@@ -222,6 +250,50 @@ class Ledger:
         with self._journal.writing() as turn:
             turn.book(kind, study, rules.note(kind, body), note=True)
 
+    def renew(self, today: date, by: str) -> None:
+        """Begin the next period, once this one is over; see `terms` for why a person does it.
+
+        Args:
+            today: the day as the person knows it, which the clock must agree with.
+
+        Privacy: each period may cost the whole budget anew; `spent_ever` is what they cost a
+        shopper together.
+        Raises: ReviewError if there are no periods, or this one is not over.
+        """
+        with self._journal.writing() as turn:
+            turn.book("renewed", "", rules.renew(turn.books, turn.now, today, by))
+
+    def period(self) -> Period:
+        """Which period this is, and its bounds."""
+        with self._journal.reading() as books:
+            terms = books.terms
+            return Period(
+                books.period, books.began, books.ends, terms.period_days, terms.lifetime_epsilon
+            )
+
+    def sighting(self) -> Sighting:
+        """What to remember of this ledger elsewhere, so that an older copy of it is noticed."""
+        with self._journal.reading() as books:
+            return books.sighting
+
+    def lacks(self, seen: Sighting) -> bool:
+        """Whether this is an older copy than the one that was seen, or another one."""
+        return self._journal.lacks(seen)
+
+    def accept_restore(self, seen: Sequence[Sighting], by: str) -> Cost:
+        """Go on with a ledger whose later entries are lost; what they cost is booked as spent.
+
+        All approvals are taken back and all peers revoked, as the lost entries may have done.
+        Returns what was booked.
+
+        Raises: ReviewError if none of `seen` is missing here.
+        """
+        lacking = [one for one in seen if self.lacks(one)]
+        with self._journal.writing() as turn:
+            body = rules.restore(turn.books, lacking, by)
+            turn.book("restored", "", body)
+            return turn.books.cost_of(tally_from_dict(body["lost"]))
+
     def state_of(self, job: str) -> Literal["reserved", "committed", "failed"] | None:
         """What became of a run, None if there was none of that name."""
         run = self.reservation(job)
@@ -238,9 +310,14 @@ class Ledger:
             return [run.job for run in books.runs.values() if run.state == "reserved"]
 
     def spent(self) -> Cost:
-        """The cost of every run so far."""
+        """The cost of every run of this period so far (of all time where there are none)."""
         with self._journal.reading() as books:
             return books.cost_of(books.spent)
+
+    def spent_ever(self) -> Cost:
+        """The cost of every run of all periods: what a shopper has lost in all."""
+        with self._journal.reading() as books:
+            return books.cost_of(books.ever)
 
     def spent_by_study(self) -> dict[str, Cost]:
         """The cost of each study's runs so far; epsilons of studies do not add up."""
@@ -253,19 +330,19 @@ class Ledger:
             return books.cost_of(books.promised(self._journal.clock()))
 
     def held(self) -> Tally:
-        """All that is spent or promised, for adding up with what is asked for."""
+        """All that is spent in this period or promised, for adding up with what is asked for."""
         with self._journal.reading() as books:
             return books.spent + books.promised(self._journal.clock())
 
     def remaining(self) -> Cost:
         """The budget less what is spent: the largest Gaussian release that fits beside it."""
         with self._journal.reading() as books:
-            return books.room_beside(books.spent)
+            return books.room_beside(Tally())
 
     def available(self) -> Cost:
         """The budget less what is spent and promised: what a new approval may cost."""
         with self._journal.reading() as books:
-            return books.room_beside(books.spent + books.promised(self._journal.clock()))
+            return books.room_beside(books.promised(self._journal.clock()))
 
     def entries(self) -> list[Entry]:
         """Every entry in order, verified as it is read."""
@@ -279,12 +356,5 @@ class Ledger:
         self.entries()
 
     def export(self, path: Path | str) -> None:
-        """Write all entries as JSON lines `{"hash": ..., "record": {...}}`.
-
-        Each hash is sha256(hash before, newline, canonical record); the first has 64 zeros before.
-        """
-        lines = [
-            f'{{"hash":{canonical(entry.hash)},"record":{write_record(entry)}}}\n'
-            for entry in self.entries()
-        ]
-        atomic_write_text(Path(path), "".join(lines), 0o600)
+        """Write all entries to a file that `verify_export` can check without the ledger."""
+        atomic_write_text(Path(path), export_text(self.entries()), 0o600)

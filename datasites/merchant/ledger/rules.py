@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from datasites.errors import BudgetError, ReviewError
 from datasites.merchant.ledger.books import KINDS, Approval, Books, Request, take
 from datasites.merchant.ledger.records import check_name, check_sha256, plain, timestamp
+from datasites.merchant.ledger.sighting import Sighting, beyond, tally_to_dict
+from datasites.merchant.ledger.terms import check_today
 from recsys.privacy.events import PrivacyEvent
 from recsys.privacy.spending import Tally
 
@@ -19,8 +21,10 @@ __all__ = [
     "fail",
     "note",
     "reject",
+    "renew",
     "request",
     "reserve",
+    "restore",
     "revoke",
 ]
 
@@ -175,6 +179,42 @@ def fail(books: Books, job: str, reason: str) -> tuple[str, dict[str, Any]]:
     return _open(books, job), {"job": job, "reason": str(reason)[:_TEXT_LIMIT]}
 
 
+def renew(books: Books, now: datetime, today: date, by: str) -> dict[str, Any]:
+    """A renewal's body, if the period is over by the clock and by the person who asks."""
+    if books.ends is None:
+        raise ReviewError(
+            "This budget is for good: there is no period to renew. Periods are chosen when a "
+            "datasite is made."
+        )
+    check_today(today, now)
+    if timestamp(now) < books.ends:
+        raise ReviewError(
+            f"Period {books.period} lasts until {books.ends[:10]}, today is {now:%Y-%m-%d}: it is "
+            "renewed after that day, and what is unused is not carried over."
+        )
+    return {
+        "by": check_name("the name of who renews", by),
+        "period": books.period + 1,
+        "today": today.isoformat(),
+    }
+
+
+def restore(books: Books, seen: Sequence[Sighting], by: str) -> dict[str, Any]:
+    """The body by which a restore is accepted, with all that the lost entries had cost."""
+    if not seen:
+        raise ReviewError(
+            "Nothing shows that entries are missing: there is no restore to accept. If a witness "
+            "cannot be reached now, bring it back first."
+        )
+    return {
+        "by": check_name("the name of who accepts", by),
+        "lost": tally_to_dict(beyond(books.ever, [one.ever for one in seen])),
+        "known": max(one.seq for one in seen),
+        "period": max(books.period, *(one.period for one in seen)),
+        "restores": 1 + max(books.restores, *(one.restores for one in seen)),
+    }
+
+
 def note(kind: str, body: Mapping[str, Any]) -> dict[str, Any]:
     """A note's body; its kind must not look like a booking."""
     if check_name("a note's kind", kind) in KINDS:
@@ -195,15 +235,22 @@ def check_budget(
 
     `held` is the approval that already holds back their cost.
     """
-    wanted, spent = Tally.of(events), books.spent
-    promised = books.promised(now, but=held)
-    if not books.fits(spent + promised + wanted):
-        used, others = books.cost_of(spent), books.cost_of(promised)
+    wanted, promised = Tally.of(events), books.promised(now, but=held)
+    if not books.fits(promised + wanted):
+        used, others = books.cost_of(books.spent), books.cost_of(promised)
+        ever = ""
+        if books.terms.lifetime is not None:
+            ever = (
+                f" All periods together have cost {books.cost_of(books.ever).epsilon:.4g} of at "
+                f"most {books.terms.lifetime.epsilon:g}."
+            )
+        when = "" if books.ends is None else f" of this period (until {books.ends[:10]})"
         raise BudgetError(
-            f"This would cost epsilon {books.cost_of(wanted).epsilon:.4g}. The budget is epsilon "
-            f"{books.budget.epsilon:g} at delta {books.budget.delta:g}; spent is "
+            f"This would cost epsilon {books.cost_of(wanted).epsilon:.4g}. The budget{when} is "
+            f"epsilon {books.budget.epsilon:g} at delta {books.budget.delta:g}; spent is "
             f"{used.epsilon:.4g}, promised to other approvals {others.epsilon:.4g} (epsilons of "
-            "parts do not add up). Ask for fewer rounds or more noise, or revoke an approval."
+            f"parts do not add up).{ever} Ask for fewer rounds or more noise, or revoke an "
+            "approval."
         )
 
 

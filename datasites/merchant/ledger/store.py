@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from datasites.errors import LedgerError
+from datasites.errors import LedgerError, LedgerWriteError
 from datasites.merchant.ledger.records import Entry, canonical, write_record
 from recsys.files import atomic_path, atomic_write_text
 
@@ -27,6 +27,19 @@ __all__ = ["Head", "Store"]
 
 _WAIT_SECONDS = 30.0
 _POLL_SECONDS = 0.005
+_PASSING = frozenset(
+    (
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_PROTOCOL,
+        sqlite3.SQLITE_PERM,
+    )
+)
 _SCHEMA = """
 CREATE TABLE entries (seq INTEGER PRIMARY KEY, record TEXT NOT NULL, hash TEXT NOT NULL);
 CREATE TRIGGER entries_are_final BEFORE UPDATE ON entries
@@ -105,10 +118,18 @@ class Store:
             () if start <= 1 else (start,),
         )
 
+    def hash_at(self, connection: sqlite3.Connection, seq: int) -> object:
+        """The hash of one entry, None if there is none of this number."""
+        found = connection.execute("SELECT hash FROM entries WHERE seq = ?", (seq,)).fetchone()
+        return found[0] if found else None
+
     def append(self, connection: sqlite3.Connection, entry: Entry) -> None:
         """Book `entry` and end the transaction.
 
-        Raises: LedgerError, saying whether the entry was booked.
+        Once it is booked nothing is raised: a head that is one behind is mended later, while a
+        caller told of an error would take the entry for not booked.
+
+        Raises: LedgerError if nothing was booked.
         """
         booked = False
         try:
@@ -119,15 +140,12 @@ class Store:
                 booked = True
             self._sync_folder()
         except (sqlite3.Error, OSError) as error:
-            if booked:
-                raise LedgerError(
-                    f"Entry {entry.seq} is booked, but {self.head_path.name} could not be "
-                    f"replaced ({_reason(error)}). Make its folder writable and go on."
+            if not booked:
+                raise _kind(error)(
+                    f"Nothing was booked: {self.path.name} could not be written "
+                    f"({_reason(error)}). Check free space and permissions of its folder, then "
+                    "try again."
                 ) from error
-            raise LedgerError(
-                f"Nothing was booked: {self.path.name} could not be written ({_reason(error)}). "
-                "Check free space and permissions of its folder, then try again."
-            ) from error
 
     def read_head(self) -> Head:
         """What the head file says.
@@ -174,7 +192,7 @@ class Store:
         try:
             descriptor = os.open(self.lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise LedgerError(
+            raise _kind(error)(
                 f"{self.lock_path.name} cannot be opened ({_reason(error)})."
             ) from error
         try:
@@ -185,7 +203,7 @@ class Store:
                     break
                 except BlockingIOError as error:
                     if time.monotonic() > deadline:
-                        raise LedgerError(
+                        raise LedgerWriteError(
                             f"Another process has held {self.lock_path.name} for "
                             f"{_WAIT_SECONDS:.0f} s. End it, then try again."
                         ) from error
@@ -199,7 +217,7 @@ class Store:
         try:
             yield
         except (sqlite3.Error, OSError) as error:
-            raise LedgerError(
+            raise _kind(error)(
                 f"{self.path.name} could not be used ({_reason(error)}). Check free space and "
                 "permissions; if the file is damaged, put its newest good copy back."
             ) from error
@@ -233,6 +251,14 @@ class Store:
 
 def _head_text(head: Head) -> str:
     return canonical({"hash": head.hash, "seq": head.seq}) + "\n"
+
+
+def _kind(error: BaseException) -> type[LedgerError]:
+    """Whether only the disk is in the way, which passes, or the file itself is not in order."""
+    code = getattr(error, "sqlite_errorcode", None)
+    if isinstance(error, OSError) or (code is not None and code & 0xFF in _PASSING):
+        return LedgerWriteError
+    return LedgerError
 
 
 def _reason(error: BaseException) -> str:
