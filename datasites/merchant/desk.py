@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from datasites.errors import BudgetError, ReviewError
 from datasites.merchant import code as remote_code
+from datasites.merchant.contributions.apart import is_program
 from datasites.merchant.home import MerchantHome
 from datasites.merchant.ledger import Approval, Ledger
 from datasites.merchant.scan import Finding, scan_code
@@ -65,6 +66,7 @@ class Review:
 
     request: Request
     shipped: bool  # byte-identical to the recipe of this installation: the green badge
+    noised_here: bool  # the code says what one shopper adds; ToyFed itself adds the noise
     difference: str  # unified diff against that recipe, "" when identical or unknown
     findings: list[Finding]
     problems: list[str]  # reasons why it cannot be approved at all
@@ -189,11 +191,12 @@ def review(home: MerchantHome, ledger: Ledger, study: str) -> Review:
     proposal = request.proposal
     problems: list[str] = []
     shipped, difference = False, ""
+    noised_here = is_program(proposal.recipe)
     if proposal.recipe in recipe_names():
         recipe = recipe_named(proposal.recipe)
         shipped = remote_code.is_identical(request.code, recipe.code)
         difference = "" if shipped else remote_code.diff_against(request.code, recipe.code)
-        if shipped:
+        if shipped or noised_here:
             problems += _declared_otherwise(proposal)
     catalogue = read_catalogue(home.data / "catalogue.parquet")[0] if has_data(home) else None
     if catalogue is None:
@@ -212,6 +215,7 @@ def review(home: MerchantHome, ledger: Ledger, study: str) -> Review:
     return Review(
         request=request,
         shipped=shipped,
+        noised_here=noised_here,
         difference=difference,
         findings=scan_code(request.code),
         problems=problems,
@@ -262,6 +266,13 @@ def approve(
     if found.problems:
         kind = BudgetError if "above its budget" in found.problems[-1] else ReviewError
         raise kind(f"'{study}' cannot be approved: {'; '.join(found.problems)}.")
+    if not found.shipped and found.noised_here and not read_foreign_code:
+        raise ReviewError(
+            f"'{study}' brings a program of its author's. ToyFed itself clips, sums and adds the "
+            "noise, so it cannot cost more privacy than it declares; what it computes, and whether "
+            "that is worth the budget, is for you to judge. Look at it (`toyfed datasite requests "
+            "STUDY --code`), then approve with --i-have-read-the-code, or reject it."
+        )
     if not found.shipped and not read_foreign_code:
         raise ReviewError(
             f"the code of '{study}' is not a recipe of this installation: its privacy cost is its "

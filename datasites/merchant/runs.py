@@ -18,6 +18,7 @@ from typing import Any
 
 from datasites.errors import GateError, ReviewError, SandboxError
 from datasites.merchant import gate, sandbox
+from datasites.merchant.contributions.apart import is_program, run_apart
 from datasites.merchant.home import MerchantHome
 from datasites.merchant.slots import heavy_work
 from datasites.protocol import Phase, Proposal
@@ -42,6 +43,7 @@ def prepare(home: MerchantHome, job: str, proposal: Proposal, phase: Phase) -> P
     (folder / "output").mkdir()
     order = {
         "study": proposal.study,
+        "recipe": proposal.recipe,
         "phase": phase.name,
         "settings": proposal.settings,
         "epsilon": proposal.epsilon,
@@ -75,21 +77,25 @@ def execute(
         wall_seconds=home.settings.wall_seconds,
         cpu_seconds=home.settings.wall_seconds,
     )
+    recipe = json.loads((folder / "inputs" / "job" / "job.json").read_text())["recipe"]
     with heavy_work():
-        outcome = sandbox.run(
-            code_folder,
-            inputs={
-                "data": home.data,
-                "job": folder / "inputs" / "job",
-                "state": folder / "inputs" / "state",
-            },
-            output=folder / "output",
-            log=folder / "log.txt",
-            limits=limits,
-            expected_digest=code_sha256,
-            unsafe_no_sandbox=home.settings.unsafe_no_sandbox,
-            cancelled=cancelled,
-        )
+        if is_program(recipe):
+            outcome = run_apart(home, job, code_folder, code_sha256, cancelled)
+        else:
+            outcome = sandbox.run(
+                code_folder,
+                inputs={
+                    "data": home.data,
+                    "job": folder / "inputs" / "job",
+                    "state": folder / "inputs" / "state",
+                },
+                output=folder / "output",
+                log=folder / "log.txt",
+                limits=limits,
+                expected_digest=code_sha256,
+                unsafe_no_sandbox=home.settings.unsafe_no_sandbox,
+                cancelled=cancelled,
+            )
     facts = {
         "ok": outcome.ok,
         "reason": outcome.reason,

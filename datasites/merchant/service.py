@@ -27,16 +27,20 @@ from datasites.errors import (
     DatasiteError,
     GateError,
     LedgerError,
+    LedgerWriteError,
     ReviewError,
     SandboxError,
     StateGoneError,
 )
 from datasites.merchant import apart, code, desk, fit, housekeeping, leftovers, peers, runs
 from datasites.merchant.bulletin import Bulletin
+from datasites.merchant.contributions.apart import check_loads, is_program
 from datasites.merchant.heartbeat import Heartbeat
 from datasites.merchant.home import MerchantHome
 from datasites.merchant.ledger import Ledger
 from datasites.merchant.retries import Retries
+from datasites.merchant.trouble import in_words
+from datasites.merchant.witness import Witnesses
 from datasites.pace import Pace
 from datasites.protocol import Proposal, Result, Round, parse_message
 from recsys.errors import ArtifactError
@@ -57,10 +61,17 @@ _GONE_SECONDS = 600.0
 class Service:
     """One merchant's service. `step` does everything that is due and returns."""
 
-    def __init__(self, home: MerchantHome, link: MerchantLink, ledger: Ledger) -> None:
+    def __init__(
+        self,
+        home: MerchantHome,
+        link: MerchantLink,
+        ledger: Ledger,
+        witnesses: Witnesses | None = None,
+    ) -> None:
         self.home = home
         self.link = link
         self.ledger = ledger
+        self.witnesses = witnesses or Witnesses(home, ledger)
         self._bulletin = Bulletin(ledger)
         self._retries = Retries()
         self._in_review: set[str] = set()
@@ -77,7 +88,10 @@ class Service:
 
         A run whose release had passed the gate and was kept is complete: it is committed and
         will be delivered. Anything less stays spent and is never run again.
+
+        Raises LedgerError if a witness shows that the ledger is an older copy.
         """
+        self.witnesses.check()
         for job in self.ledger.open_reservations():
             if runs.has_release(self.home, job):
                 self._commit(job, runs.release_facts(self.home, job))
@@ -119,6 +133,8 @@ class Service:
         if answered:
             self.link.sync()
             housekeeping.tidy_runs(self.home, self.ledger, self.link.is_settled)
+        # Also what is decided here must not be forgotten with a restore, such as a revoked peer.
+        self.witnesses.keep_if_moved()
         return answered
 
     def _undecided(self) -> set[str]:
@@ -146,6 +162,9 @@ class Service:
     ) -> bool:
         """Reply, unless the sender was revoked meanwhile: then its jobs are dropped unanswered."""
         if self._hears(submission.sender):
+            if files:
+                # A restore can then never forget the cost of what left.
+                self.witnesses.keep()
             self.link.reply(submission.job, status, message, files)
             return True
         return False
@@ -163,13 +182,15 @@ class Service:
         except (ReviewError, ArtifactError) as error:
             self._tell("refused", submission, str(error))
             return self._answer(submission, "refused", str(error), {})
+        except LedgerError:
+            raise  # not this job's doing
         except (DatasiteError, OSError) as error:
             seconds = self._retries.failed(submission.job)
             if isinstance(error, StateGoneError) and seconds > _GONE_SECONDS:
                 self._tell("refused", submission, str(error))
                 return self._answer(submission, "refused", "its round is over", {})
             # The share is away, the disk is full: the job stays queued and is tried again.
-            self._tell("postponed", submission, _in_words(error))
+            self._tell("postponed", submission, in_words(error))
             return False
         except Exception as error:
             # No message of a peer may end the service for everybody. The error's text may quote
@@ -217,6 +238,10 @@ class Service:
                 submission.sender, order.state.name, order.state.sha256, inputs / "state"
             )
         digest = code.code_digest(submission.code)
+        if is_program(proposal.recipe):
+            # Before anything is reserved, and before any shopper's data: the reason may be told.
+            check_loads(self.home, job, submission.code, digest)
+        self.witnesses.check()
         self.ledger.reserve(
             order.study,
             job,
@@ -295,12 +320,13 @@ def serve(
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)
-    with Ledger.open(home.ledger_path) as ledger, _only_one(home):
+    with _only_one(home):
         service: Service | None = None
         pulse, pace, trouble = Heartbeat(home), Pace(home.settings.poll_seconds), ""
         while True:
             try:
                 if service is None:
+                    ledger = Ledger.open(home.ledger_path)
                     link = MerchantLink(home.settings.email, home.root, home.settings.share)
                     service = Service(home, link, ledger)
                     service.recover()
@@ -308,11 +334,11 @@ def serve(
                     pace.moved()
                 pulse.beat("running")
                 trouble = ""
-            except LedgerError:
-                raise  # fail closed: nothing runs on books that do not verify
             except (DatasiteError, OSError) as error:
-                if trouble != _in_words(error):
-                    trouble = _in_words(error)
+                if isinstance(error, LedgerError) and not isinstance(error, LedgerWriteError):
+                    raise  # fail closed: nothing runs on books that do not verify
+                if trouble != in_words(error):
+                    trouble = in_words(error)
                     log.warning("pass failed; trying again", reason=trouble)
                 with contextlib.suppress(OSError):
                     pulse.beat("troubled", trouble)
@@ -326,7 +352,8 @@ def serve(
             if once or stopping or (stop is not None and stop()):
                 break
             _wait(pace.seconds(), lambda: stopping)
-        pulse.beat("stopped")
+        with contextlib.suppress(OSError):
+            pulse.beat("stopped")
 
 
 def _wait(seconds: float, ended: Callable[[], bool]) -> None:
@@ -334,13 +361,6 @@ def _wait(seconds: float, ended: Callable[[], bool]) -> None:
     until = time.monotonic() + seconds
     while not ended() and (left := until - time.monotonic()) > 0:
         time.sleep(min(left, 0.5))
-
-
-def _in_words(error: Exception) -> str:
-    """An error for the merchant's log: ours as they are, the system's without file names."""
-    if isinstance(error, OSError):
-        return f"{error.strerror or type(error).__name__} (disk full, or the share is away?)"
-    return str(error)
 
 
 class _only_one:

@@ -5,12 +5,12 @@ from datasites.recipes.base import Recipe
 
 __all__ = ["Recipe", "keeps_releases", "recipe_named", "recipe_names"]
 
-_NO_RELEASES_NEEDED = frozenset({"private-als", "neural"})
+_NO_RELEASES_NEEDED = frozenset({"private-als", "neural", "custom"})
 
 
 def recipe_names() -> list[str]:
     """Names of the recipes of this installation."""
-    return ["private-als", "co-purchase", "neural"]
+    return ["private-als", "co-purchase", "neural", "custom"]
 
 
 def recipe_named(name: str) -> Recipe:
@@ -27,6 +27,10 @@ def recipe_named(name: str) -> Recipe:
         from datasites.recipes.neural.recipe import NeuralRecipe
 
         return NeuralRecipe()
+    if name == "custom":
+        from datasites.recipes.custom.recipe import CustomRecipe
+
+        return CustomRecipe()
     raise SettingsError(
         f"expected a recipe of this installation ({', '.join(recipe_names())}), found '{name}'"
     )

@@ -33,6 +33,11 @@ class Recipe(ABC):
     learns_from: ClassVar[str] = "`train` split: all but the last two purchases of a shopper"
     takes_out_own: ClassVar[bool] = False  # whether `of_others` needs what a merchant released
     optional_phases: ClassVar[tuple[str, ...]] = ()  # the model is complete without their updates
+    study_files: ClassVar[Path | None] = None  # files of the scientist's own for a new study
+
+    def of_study(self, folder: Path) -> Recipe:
+        """The recipe with what a study's folder adds to it; nothing for most recipes."""
+        return self
 
     @abstractmethod
     def complete(self, model: dict[str, Any]) -> dict[str, Any]:

@@ -55,6 +55,14 @@ _WORDS = {
         "it takes an epsilon of 8; some hundred thousand shoppers, or sums that are aggregated "
         "securely, make it work at less. Merchants with a hundred thousand each gain little.",
     ),
+    "custom": (
+        "Whatever you write: a program says what one shopper contributes, for example gradients or "
+        "counts. ToyFed runs it for each shopper apart, cuts her row to a fixed length, adds up, "
+        "and adds the noise, so that no mistake in the program can cost privacy.",
+        "In each phase the noised sum over shoppers of the arrays that study.toml declares.",
+        "An idea that no shipped recipe covers. Start with `toyfed study new NAME --custom`, and "
+        "try it on invented shoppers with `toyfed study try NAME` before you send it.",
+    ),
     "neural": (
         "One small network for all toys: how much words, category, brand, price, age and "
         "popularity count, how fast old purchases fade, and which kinds of toys follow which. It "

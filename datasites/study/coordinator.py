@@ -68,7 +68,7 @@ class Coordinator:
         self.folder = home.study(study)
         self.settings = StudySettings.read(self.folder / "study.toml")
         self.proposal = _read_proposal(self.folder)
-        self.recipe = recipe_named(self.proposal.recipe)
+        self.recipe = recipe_named(self.proposal.recipe).of_study(self.folder)
         self._clock = clock
         self._away = 0.0
 

@@ -42,6 +42,13 @@ def new_study(home: ScientistHome, settings: StudySettings) -> Path:
         ignore=shutil.ignore_patterns("__pycache__"),
         dirs_exist_ok=True,
     )
+    if recipe.study_files is not None:
+        shutil.copytree(
+            recipe.study_files,
+            folder,
+            ignore=shutil.ignore_patterns("__pycache__"),
+            dirs_exist_ok=True,
+        )
     complete.write(folder / "study.toml")
     return folder
 

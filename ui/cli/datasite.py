@@ -306,6 +306,7 @@ def _request_facts(request: Any) -> dict[str, Any]:
 def _review_facts(review: Any) -> dict[str, Any]:
     return _request_facts(review.request) | {
         "shipped": review.shipped,
+        "noised_here": review.noised_here,
         "problems": review.problems,
         "findings": [vars(finding) for finding in review.findings],
         "cost_epsilon": review.cost_epsilon,
@@ -319,7 +320,9 @@ def _review_facts(review: Any) -> dict[str, Any]:
 def _print_review(review: Any, *, with_code: bool) -> None:
     request = review.request
     badge = (
-        "[green]byte-identical to the recipe of this installation[/]"
+        "[green]ToyFed itself clips, sums and adds the noise[/]; what it computes is its author's"
+        if review.noised_here
+        else "[green]byte-identical to the recipe of this installation[/]"
         if review.shipped
         else "[yellow]not a recipe of this installation: its cost is its author's word[/]"
     )

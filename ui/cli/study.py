@@ -98,22 +98,72 @@ def new(
     rounds: Annotated[int | None, typer.Option(help="Rounds of training.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of what is public.")] = None,
     merge: MergeOption = DEFAULT_MERGE,
+    custom: Annotated[
+        bool, typer.Option("--custom", help="Start a program of your own from an example.")
+    ] = False,
     home: StudyHomeOption = HOME,
 ) -> None:
     """Compose a study: writes study.toml and the recipe's code for you to read and change."""
     from datasites.study import StudySettings, new_study, parse_study
 
+    recipe = "custom" if custom else recipe
     model = {"rounds": rounds, "seed": seed}
     settings: StudySettings = parse_study(
         {
-            "study": {"name": name, "recipe": recipe, "merchants": merchants},
+            "study": {
+                "name": name,
+                "recipe": recipe,
+                "merchants": merchants,
+            },
             "privacy": {"epsilon": epsilon, "delta": delta},
             "model": {key: value for key, value in model.items() if value is not None},
             "federation": {"merge": merge},
         }
     )
     folder = new_study(_home(home), settings)
+    if custom or recipe == "custom":
+        console.print(
+            f"Wrote {folder / 'code' / 'main.py'}: what one shopper contributes\n"
+            f"      {folder / 'server.py'}: what the sums become, on your machine\n"
+            f"      {folder / 'study.toml'}: phases, arrays, clip, cost\n"
+            f"Next: toyfed study try {name}",
+            highlight=False,
+        )
+        return
     console.print(f"Wrote {folder / 'study.toml'}. Next: toyfed study submit {name}")
+
+
+@app.command("try")
+@guarded
+def try_out(
+    name: str,
+    shoppers: Annotated[int, typer.Option(help="Invented shoppers.", min=1, max=5000)] = 100,
+    home: StudyHomeOption = HOME,
+    json_output: JsonOption = False,
+) -> None:
+    """Run your own program on invented shoppers, in the sandbox that merchants use."""
+    from datasites.study.trial import try_program
+
+    found = [vars(one) for one in try_program(_home(home), name, shoppers)]
+    if json_output:
+        emit(found)
+        return
+    table = Table("phase", "rows", "failed", "row length: median", "longest", "cut at", "ms each")
+    for one in found:
+        table.add_row(
+            one["phase"],
+            str(one["rows"]),
+            str(one["failed"]),
+            f"{one['median_norm']:.4g}",
+            f"{one['largest_norm']:.4g}",
+            f"{one['clip']:g} ({one['clipped']} rows)",
+            f"{one['milliseconds']:.1f}",
+        )
+    console.print(table)
+    for one in found:
+        if one["said"]:
+            console.print(f"{one['phase']}: {escape(one['said'])}", highlight=False)
+    console.print(f"Nothing was sent. Next: toyfed study submit {name}")
 
 
 @app.command()

@@ -51,8 +51,11 @@ def approve_form(home: MerchantHome, ledger: Ledger, review: Review) -> None:
     )
     days = st.number_input("The approval stands for (days)", 1, 365, desk.APPROVAL_DAYS)
     has_read = review.shipped or st.checkbox(
-        "I have read the code. It is not a recipe of this release, so its cost is its author's "
-        "word.",
+        "This program is not a recipe of this release. ToyFed adds the noise, so its cost is "
+        "certain; what it computes is its author's."
+        if review.noised_here
+        else "I have read the code. It is not a recipe of this release, so its cost is its "
+        "author's word.",
         key="has-read",
     )
     if st.button("Approve", type="primary", key="approve-now", disabled=not has_read):

@@ -69,7 +69,15 @@ def _head(review: Review) -> None:
     request = review.request
     with st.container(horizontal=True, vertical_alignment="center"):
         st.badge(request.status, color=COLOURS.get(request.status, "gray"))
-        if review.shipped:
+        if review.noised_here:
+            st.badge(
+                "ToyFed itself adds the noise",
+                color="green",
+                icon=":material/verified_user:",
+                help="The program says what one shopper adds, and sees nothing of any other. "
+                "Whatever it returns is cut, added up and noised outside its sandbox.",
+            )
+        elif review.shipped:
             st.badge(
                 "Byte-identical to a recipe of this release",
                 color="green",

@@ -1,0 +1,6 @@
+"""Programs that say what one shopper contributes; ToyFed clips, sums, noises and releases."""
+
+from datasites.merchant.contributions.nest import Nest, RowLimits
+from datasites.merchant.contributions.page import Answer, RowArray
+
+__all__ = ["Answer", "Nest", "RowArray", "RowLimits"]

@@ -1,0 +1,153 @@
+"""What the kernel is told about a program's process: which calls are left, and where clocks are.
+
+A program sees one shopper. What it could learn of another one has to come by some channel, so
+nothing is allowed but to compute, to read files that nobody can change, and to end. Only calls on
+this list are let through; among those that are not: writing, sockets, processes and threads,
+signals, process ids, resource use, file systems' free space, and every clock.
+"""
+
+from __future__ import annotations
+
+import platform
+import struct
+from pathlib import Path
+from typing import Final, NamedTuple
+
+__all__ = ["KernelFacts", "kernel_facts"]
+
+# Name: number on x86_64, number on aarch64 (-1: no such call).
+_ALLOWED: Final[dict[str, tuple[int, int]]] = {
+    "read": (0, 63),
+    "pread64": (17, 67),
+    "lseek": (8, 62),
+    "close": (3, 57),
+    "fstat": (5, 80),
+    "stat": (4, -1),
+    "lstat": (6, -1),
+    "newfstatat": (262, 79),
+    "access": (21, -1),
+    "faccessat": (269, 48),
+    "faccessat2": (439, 439),
+    "readlink": (89, -1),
+    "readlinkat": (267, 78),
+    "getdents64": (217, 61),
+    "getcwd": (79, 17),
+    "mmap": (9, 222),
+    "mprotect": (10, 226),
+    "munmap": (11, 215),
+    "mremap": (25, 216),
+    "madvise": (28, 233),
+    "brk": (12, 214),
+    "futex": (202, 98),
+    "sched_yield": (24, 124),
+    "getrandom": (318, 278),
+    "uname": (63, 160),
+    "getuid": (102, 174),
+    "geteuid": (107, 175),
+    "getgid": (104, 176),
+    "getegid": (108, 177),
+    "exit": (60, 93),
+    "exit_group": (231, 94),
+}
+# Opening is let through for reading alone: name -> numbers, and which argument holds the flags.
+_OPENS: Final = {"open": ((2, -1), 1), "openat": ((257, 56), 2)}
+# O_WRONLY, O_RDWR, O_CREAT, O_TRUNC, O_APPEND and the bit that makes O_TMPFILE of O_DIRECTORY.
+_WRITING: Final = 0o3 | 0o100 | 0o1000 | 0o2000 | 0o20000000
+
+_LOAD, _EQUAL, _ANY_BIT, _RETURN = 0x20, 0x15, 0x45, 0x06
+_ALLOW, _KILL, _DENY = 0x7FFF0000, 0x80000000, 0x00050001
+_NUMBER, _ARCH, _ARGUMENTS = 0, 4, 16
+
+
+class _Machine(NamedTuple):
+    audit_arch: int
+    column: int
+    clone: int
+    seccomp: int
+    clock_gettime: int
+
+
+_MACHINES: Final = {
+    "x86_64": _Machine(0xC000003E, 0, 56, 317, 228),
+    "aarch64": _Machine(0xC00000B7, 1, 220, 277, 113),
+}
+
+
+class KernelFacts(NamedTuple):
+    """What a child does to itself before it loads the program.
+
+    Args:
+        machine: as `platform.machine()` names it.
+        filter: classic BPF, as seccomp(2) takes it.
+        clone: number of the call that makes a process.
+        seccomp: number of the call that installs the filter.
+        clock_gettime: number of the call that the zygote reads real clocks with.
+        clock_below: bytes before the kernel's shared page of functions that hold its clocks.
+        clock_size: bytes of both together.
+    """
+
+    machine: str
+    filter: bytes
+    clone: int
+    seccomp: int
+    clock_gettime: int
+    clock_below: int
+    clock_size: int
+
+
+def kernel_facts() -> KernelFacts | None:
+    """The facts about this machine, or None where programs cannot be confined like this."""
+    name = platform.machine()
+    machine = _MACHINES.get(name)
+    clock = _clock_pages()
+    if machine is None or clock is None:
+        return None
+    calls = (machine.clone, machine.seccomp, machine.clock_gettime)
+    return KernelFacts(name, _filter(machine), *calls, *clock)
+
+
+def _filter(machine: _Machine) -> bytes:
+    allow, deny = _step(_RETURN, _ALLOW), _step(_RETURN, _DENY)
+    steps = [
+        _step(_LOAD, _ARCH),
+        _step(_EQUAL, machine.audit_arch, 1, 0),
+        _step(_RETURN, _KILL),
+        _step(_LOAD, _NUMBER),
+    ]
+    for numbers in _ALLOWED.values():
+        if numbers[machine.column] >= 0:
+            steps += [_step(_EQUAL, numbers[machine.column], 0, 1), allow]
+    for numbers, place in _OPENS.values():
+        if numbers[machine.column] >= 0:
+            steps += [
+                _step(_EQUAL, numbers[machine.column], 0, 4),
+                _step(_LOAD, _ARGUMENTS + 8 * place),
+                _step(_ANY_BIT, _WRITING, 0, 1),
+                deny,
+                allow,
+            ]
+    return b"".join([*steps, deny])
+
+
+def _step(code: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:
+    return struct.pack("=HBBI", code, if_true, if_false, value)
+
+
+def _clock_pages() -> tuple[int, int] | None:
+    """Size of the kernel's clock pages, which lie right below its functions in every process."""
+    try:
+        lines = Path("/proc/self/maps").read_text().splitlines()
+    except OSError:
+        return None
+    places = []
+    for line in lines:
+        span, *_, name = line.split()
+        if name.startswith(("[vvar", "[vdso")):
+            low, high = (int(end, 16) for end in span.split("-"))
+            places.append((low, high, name))
+    functions = [place for place in places if place[2] == "[vdso]"]
+    if len(functions) != 1:
+        return None
+    start, end, _ = functions[0]
+    low = min(place[0] for place in places)
+    return start - low, end - low
