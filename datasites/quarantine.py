@@ -143,15 +143,17 @@ class Quarantine:
         for file in sorted(self._folder.glob("*.json")):
             if not _ID.fullmatch(file.stem):
                 continue
-            with contextlib.suppress(OSError, ValueError, KeyError, TypeError, OverflowError):
+            with contextlib.suppress(
+                OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError
+            ):
                 facts: dict[str, Any] = json.loads(file.read_text())
                 yield (
                     file,
                     Refused(
                         file.stem,
                         datetime.fromtimestamp(facts["at"], UTC).isoformat(timespec="seconds"),
-                        _shown(facts["sender"]),
-                        _shown(facts["reason"]),
+                        _shown(str(facts["sender"])),
+                        _shown(str(facts["reason"])),
                         int(facts.get("bytes", 0)),
                         str(facts.get("sha256", ""))[:64],
                     ),

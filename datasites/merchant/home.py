@@ -44,6 +44,7 @@ class MerchantSettings(BaseModel):
     memory_mb: Annotated[int, Field(ge=256)] = 2048
     wall_seconds: Annotated[int, Field(ge=1)] = 900
     unsafe_no_sandbox: bool = False
+    head_copies: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -84,12 +85,12 @@ class MerchantHome:
                 f"expected a datasite in {root}, found no merchant.toml. "
                 "Make one with `toyfed datasite init --home DIR`, or name the right folder."
             ) from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        except (ValidationError, TypeError) as error:
+            raise SettingsError(f"{file} does not hold a merchant's settings: {error}") from None
+        except (ValueError, RecursionError) as error:
             raise SettingsError(
                 f"{file} is not readable as TOML: {error}. Mend that line."
             ) from None
-        except (ValidationError, TypeError) as error:
-            raise SettingsError(f"{file} does not hold a merchant's settings: {error}") from None
 
     @property
     def private(self) -> Path:

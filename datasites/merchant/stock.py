@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 __all__ = ["read_stock", "set_stock"]
 
 _FILE = "stock.txt"
-_MOST_BYTES = 256 * 1024 * 1024
 
 
 def set_stock(home: MerchantHome, file: Path, catalogue: Catalogue) -> tuple[int, int]:
@@ -30,34 +29,36 @@ def set_stock(home: MerchantHome, file: Path, catalogue: Catalogue) -> tuple[int
     Raises: DataError (nothing is replaced) if the file cannot be read or names no toy at all.
     Privacy: no shopper is in it; it stays at the merchant, as what it sells is its own matter.
     """
-    import pandas as pd
+    from recsys.data.report import ReadReport
+    from recsys.data.tables import Table
+    from recsys.data.values import as_numbers, as_text
 
-    if Path(file).stat().st_size > _MOST_BYTES:
-        raise DataError(f"Expected a list of at most {_MOST_BYTES >> 20} MB, found a larger file.")
-    try:
-        table = pd.read_csv(file, dtype=str, keep_default_na=False)
-    except (ValueError, OSError) as error:
-        raise DataError(
-            f"Expected a CSV of what is in stock, found something else ({type(error).__name__}). "
-            "Export it again as CSV in UTF-8."
-        ) from None
-    if "item_id" not in table.columns:
+    # The reader of purchases: it streams, and knows what a damaged or hostile file looks like.
+    table = Table(file)
+    if "item_id" not in table.names:
         raise DataError(
             "Expected a column item_id, found "
-            f"{', '.join(map(repr, list(table.columns)[:8]))}. Rename the column of toy ids."
+            f"{', '.join(map(repr, table.names[:8]))}. Rename the column of toy ids."
         )
-    if "quantity" in table.columns:
-        left = pd.to_numeric(table["quantity"], errors="coerce")
-        table = table[left.isna() | (left > 0)]
-    known = table["item_id"].isin(set(catalogue.item_ids))
-    ids = sorted(set(table.loc[known, "item_id"]))
+    wanted = [name for name in ("item_id", "quantity") if name in table.names]
+    known, others = set(catalogue.item_ids), 0
+    found: set[str] = set()
+    for batch in table.batches(wanted, ReadReport()):
+        toys = as_text(batch.columns["item_id"])
+        if "quantity" in batch.columns:
+            left, _, _ = as_numbers(batch.columns["quantity"])
+            toys = toys.filter(~(left <= 0))  # one that is no number counts as in stock
+        named = toys.to_pylist()
+        found.update(toy for toy in named if toy in known)
+        others += sum(toy not in known for toy in named)
+    ids = sorted(found)
     if not ids:
         raise DataError(
             "Expected toys of this datasite's catalogue, found none of them in the list. "
             "Does its item_id column hold the catalogue's ids?"
         )
     atomic_write_text(home.serving / _FILE, "\n".join(ids) + "\n", mode=0o600)
-    return len(ids), int((~known).sum())
+    return len(ids), others
 
 
 def read_stock(home: MerchantHome, catalogue: Catalogue) -> NDArray[np.bool_] | None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Annotated
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from datasites.errors import SettingsError
 from datasites.protocol import safe_name
@@ -73,7 +73,7 @@ class ScientistHome:
                 f"expected a study desk in {root}, found no scientist.toml. "
                 "Make one with `toyfed study init --home DIR`, or name the right folder."
             ) from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError, ValidationError, TypeError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise SettingsError(f"{file} is not usable: {error}. Mend it.") from None
 
     @property

@@ -61,7 +61,7 @@ def read_journal(folder: Path) -> list[Moment]:
         return []
     found = []
     for line in lines:
-        with contextlib.suppress(ValueError, TypeError, KeyError):
+        with contextlib.suppress(ValueError, TypeError, KeyError, AttributeError, RecursionError):
             row = json.loads(line)
             at = datetime.fromisoformat(row.pop("at"))
             found.append(Moment(at, Progress(**row)))

@@ -9,7 +9,7 @@ from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
-from recsys.data.amazon_reviews import open_lines
+from recsys.data.amazon_reviews import bounded_lines, open_lines
 from recsys.data.catalogue import LEVELS
 from recsys.data.report import ReadReport
 
@@ -30,13 +30,13 @@ def read_amazon_meta(
     report = ReadReport(file=path.name)
     facts: dict[str, dict[str, Any]] = {}
     with open_lines(path) as source:
-        for line, text in enumerate(source, start=1):
+        for line, text in enumerate(bounded_lines(source, path.name), start=1):
             if text.isspace():
                 continue
             report.rows_read += 1
             try:
                 item = json.loads(text)
-            except ValueError:
+            except (ValueError, RecursionError):
                 item = None
             if not isinstance(item, dict):
                 report.add([line], "", "metadata not a JSON object")

@@ -21,12 +21,13 @@ import numpy.typing as npt
 from recsys.data.report import ReadReport
 from recsys.errors import DataError
 
-__all__ = ["Reviews", "open_lines", "read_amazon_reviews"]
+__all__ = ["Reviews", "bounded_lines", "open_lines", "read_amazon_reviews"]
 
 Ints = npt.NDArray[np.int64]
 
 # Above this a number counts milliseconds: as seconds it would lie beyond the year 5138.
 _MILLISECONDS = 10**11
+_LONGEST_LINE = 8 << 20
 _SHOPPER = ("user_id", "reviewerID")
 # Variants of one toy share a parent in 2023, and the metadata is by parent.
 _ITEM = ("parent_asin", "asin")
@@ -114,16 +115,31 @@ def open_lines(path: Path) -> Iterator[BinaryIO]:
             ) from None
 
 
+def bounded_lines(source: BinaryIO, file: str) -> Iterator[bytes]:
+    """The lines of an open file, none of them longer than memory should have to hold.
+
+    Raises:
+        DataError: a line is longer: the file is of another kind, or a bomb.
+    """
+    while line := source.readline(_LONGEST_LINE):
+        if len(line) == _LONGEST_LINE and not line.endswith(b"\n"):
+            raise DataError(
+                f"Expected lines of at most {_LONGEST_LINE >> 20} MB in {file}; found a longer "
+                "one. Check that it is the file that you mean."
+            )
+        yield line
+
+
 Row = tuple[Any, Any, Any]
 
 
 def _json_rows(source: BinaryIO, report: ReadReport) -> Iterator[tuple[int, Row | None]]:
-    for line, text in enumerate(source, start=1):
+    for line, text in enumerate(bounded_lines(source, report.file), start=1):
         if text.isspace():
             continue
         try:
             review = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             review = None
         if not isinstance(review, dict):
             report.add([line], "", "not a JSON object")
@@ -133,7 +149,7 @@ def _json_rows(source: BinaryIO, report: ReadReport) -> Iterator[tuple[int, Row 
 
 
 def _csv_rows(source: BinaryIO, report: ReadReport) -> Iterator[tuple[int, Row | None]]:
-    reader = csv.reader(codecs.iterdecode(source, "utf-8"))
+    reader = csv.reader(codecs.iterdecode(bounded_lines(source, report.file), "utf-8"))
     places = (1, 0, 3)
     for row in reader:
         if reader.line_num == 1 and (named := _named_places(row)):

@@ -82,7 +82,7 @@ def read_shop(path: Path, catalogue: Catalogue) -> Shop:
         )
     try:
         table = pq.read_table(path)
-    except (pa.ArrowInvalid, OSError):
+    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, MemoryError):
         raise DataError(
             f"Expected whole Parquet in {path.name}; the file is damaged or of another format. "
             "Add the merchant's purchases again."
@@ -112,5 +112,5 @@ def read_shop(path: Path, catalogue: Catalogue) -> Shop:
         encoded.dictionary.to_numpy(zero_copy_only=False),
         catalogue.n_items,
     )
-    name = (table.schema.metadata or {}).get(_NAME, path.stem.encode()).decode()
+    name = (table.schema.metadata or {}).get(_NAME, path.stem.encode()).decode(errors="replace")
     return Shop(name, by_labels(interactions, labels[by_time]), interactions)

@@ -25,7 +25,18 @@ __all__ = ["Batch", "Table", "find_table"]
 _BLOCK_BYTES = 4 << 20
 _BATCH_ROWS = 1 << 16
 _HEADER_BYTES = 1 << 16
+_MOST_TEXT_BYTES = 256 << 20
 _SUFFIXES = (".parquet", ".csv")
+# What Arrow raises about files that are damaged, or made to do damage.
+_UNREADABLE = (
+    pa.ArrowException,
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    OverflowError,
+    MemoryError,
+)
 
 
 @dataclass(frozen=True)
@@ -99,7 +110,7 @@ class Table:
     def _parquet_names(self) -> list[str]:
         try:
             return list(pq.ParquetFile(self.path).schema_arrow.names)
-        except (pa.ArrowInvalid, OSError, UnicodeDecodeError):
+        except _UNREADABLE:
             raise self._damaged("Parquet") from None
 
     def _damaged(self, kind: str) -> DataError:
@@ -156,15 +167,28 @@ class Table:
     def _parquet(self, wanted: Sequence[str], report: ReadReport) -> Iterator[Batch]:
         first = 1
         try:
-            with pq.ParquetFile(self.path) as file:
+            # Texts as the file has them, each once: a few bytes may stand for gigabytes of rows.
+            texts = [name for name in wanted if self._is_text(name)]
+            with pq.ParquetFile(self.path, read_dictionary=texts) as file:
                 for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=list(wanted)):
                     lines = np.arange(first, first + batch.num_rows)
                     first += batch.num_rows
                     batch.validate(full=True)
+                    columns = {name: batch.column(name) for name in wanted}
+                    if sum(map(_bytes_of_texts, columns.values())) > _MOST_TEXT_BYTES:
+                        raise DataError(
+                            f"Expected ids and titles of usual lengths in {self.file}; found "
+                            f"{_BATCH_ROWS:,} rows of more than {_MOST_TEXT_BYTES >> 20} MB. "
+                            "Look for a cell that holds a whole document."
+                        )
                     report.rows_read += batch.num_rows
-                    yield Batch(lines, {name: batch.column(name) for name in wanted})
-        except (pa.ArrowInvalid, OSError, UnicodeDecodeError):
+                    yield Batch(lines, columns)
+        except _UNREADABLE:
             raise self._damaged("Parquet") from None
+
+    def _is_text(self, name: str) -> bool:
+        kind = pq.read_schema(self.path).field(name).type
+        return bool(pa.types.is_string(kind) or pa.types.is_binary(kind))
 
     def _csv(self, wanted: Sequence[str], report: ReadReport) -> Iterator[Batch]:
         unreadable: list[tuple[int, int]] = []
@@ -229,6 +253,14 @@ class Table:
             f"Expected well-formed CSV in {self.file}; found a quote that never closes or a row "
             "of several megabytes. Export it again with quotes doubled inside cells."
         )
+
+
+def _bytes_of_texts(column: pa.Array) -> int:
+    """How many bytes a column takes once every row has its own text."""
+    if not pa.types.is_dictionary(column.type):
+        return 0
+    lengths = pc.cast(pc.binary_length(column.dictionary), pa.int64())
+    return int(pc.sum(lengths.take(column.indices)).as_py() or 0)
 
 
 def _scan(batch: pa.RecordBatch) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:

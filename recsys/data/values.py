@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys.data.splits import TEST, TRAIN, VALID
+from recsys.errors import DataError
 
 __all__ = ["as_ids", "as_labels", "as_numbers", "as_positions", "as_text", "as_times"]
 
@@ -43,7 +44,14 @@ def as_text(column: pa.Array) -> pa.Array:
             pc.cast(pc.cast(pc.if_else(whole, column, 0), pa.int64(), safe=False), pa.string()),
             pc.cast(column, pa.string()),
         )
-    return pc.fill_null(pc.utf8_trim_whitespace(pc.cast(column, pa.string())), "")
+    try:
+        text = pc.cast(column, pa.string())
+    except pa.ArrowException:
+        raise DataError(
+            f"Expected plain texts, numbers or times in a column; found {column.type} or bytes "
+            "that are no text. Export it as text."
+        ) from None
+    return pc.fill_null(pc.utf8_trim_whitespace(text), "")
 
 
 def as_ids(column: pa.Array) -> tuple[pa.Array, Mask]:

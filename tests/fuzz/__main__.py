@@ -40,6 +40,8 @@ def main() -> int:
         return 2 if unknown else 0
     print(f"{'target':20} {'inputs':>8} {'refused':>8} {'seconds':>8} {'peak MB':>8} slowest  harm")
     harmed = 0
+    if chosen.keep:
+        chosen.keep.mkdir(parents=True, exist_ok=True)
     for name in wanted:
         report = fuzz(TARGETS[name], chosen.inputs, chosen.seed, chosen.seconds)
         print(
@@ -51,7 +53,6 @@ def main() -> int:
         for place, crash in enumerate(report.crashes):
             print(f"    {crash.what}: {crash.data[:160]!r}", flush=True)
             if chosen.keep:
-                chosen.keep.mkdir(parents=True, exist_ok=True)
                 (chosen.keep / f"{name}-{place}.bin").write_bytes(crash.data)
         if chosen.keep and report.slowest_seconds > 1:
             (chosen.keep / f"{name}-slowest.bin").write_bytes(report.slowest)

@@ -48,7 +48,7 @@ class Manifest(BaseModel):
         for root in self.merchants:
             try:
                 name = MerchantHome.open(root).settings.name
-            except SettingsError:
+            except (SettingsError, ValueError):
                 # Still listed, so that its page can say what is wrong with it.
                 name = root.name
             label, number = name, 2
@@ -71,7 +71,7 @@ def read_manifest(path: Path) -> Manifest:
             f"expected a marketplace manifest in {path}, found no such file. "
             "Name the right one with `toyfed web --marketplace FILE`."
         ) from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         details = (
             "; ".join(
                 f"{'.'.join(map(str, part['loc']))}: {part['msg']}" for part in error.errors()

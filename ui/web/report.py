@@ -111,7 +111,15 @@ def read_report(path: Path) -> Report:
         raise SettingsError(
             f"expected a report in {path}, found none yet. `toyfed demo --report FILE` writes one."
         ) from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+    ) as error:
         raise SettingsError(
             f"{path} is not a report ({type(error).__name__}: {error}). "
             "Write it anew with `toyfed demo --report FILE`."

@@ -91,8 +91,11 @@ def read_record(seq: int, previous: str, record: object, digest: object) -> Entr
             f"Entry {seq} of the ledger was changed after it was written: its hash does not fit. "
             "Nothing runs until the newest good copy of the ledger is put back."
         )
-    fields = json.loads(record)
-    if set(fields) != _FIELDS or fields["seq"] != seq:
+    try:
+        fields = json.loads(record)
+    except (ValueError, RecursionError):
+        fields = None
+    if not isinstance(fields, dict) or set(fields) != _FIELDS or fields["seq"] != seq:
         raise LedgerError(f"Entry {seq} of the ledger is not an entry of this kind of ledger.")
     return Entry(hash=digest, **fields)
 

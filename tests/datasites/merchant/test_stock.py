@@ -32,7 +32,7 @@ def test_a_list_of_what_is_in_stock(home: MerchantHome, tmp_path: Path) -> None:
     [
         ("id\n1\n", "Expected a column item_id, found 'id'"),
         ("item_id\nelsewhere\n", "found none of them"),
-        ("", "Expected a CSV"),
+        ("", "the file is empty"),
         ("item_id\n\xff", "found none of them"),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,7 @@ FIELDS = {
     "quantity": "how many",
 }
 BY_ITSELF = "(found by its name)"
-PREVIEWED = 20
+PREVIEWED, PREVIEWED_COLUMNS = 20, 50
 
 
 def show_data(home: MerchantHome) -> None:
@@ -198,16 +199,22 @@ def _check_and_keep(home: MerchantHome, purchases: Path, catalogue: Path) -> Non
 
 
 def _preview(file: Path) -> Any:
+    """The first rows of the first columns, as the reader of purchases sees them.
+
+    Raises: DataError if it cannot be read.
+    """
+    from recsys.data.report import ReadReport
     from recsys.data.tables import Table
+    from recsys.data.values import as_text
 
     table = Table(file)
-    if table.is_parquet:
-        import pyarrow.parquet as pq
-
-        batch = next(pq.ParquetFile(file).iter_batches(PREVIEWED), None)
-        return pd.DataFrame() if batch is None else batch.to_pandas().astype(str)
-    return pd.read_csv(
-        file, sep=table.delimiter, nrows=PREVIEWED, dtype=str, on_bad_lines="skip", engine="python"
+    # A column that is there twice cannot be told apart.
+    once = [name for name, times in Counter(table.names).items() if times == 1]
+    batch = next(table.batches(once[:PREVIEWED_COLUMNS], ReadReport()), None)
+    if batch is None:
+        return pd.DataFrame(columns=once)
+    return pd.DataFrame(
+        {name: as_text(cells[:PREVIEWED]).to_pylist() for name, cells in batch.columns.items()}
     )
 
 
