@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+from pathlib import Path
 from typing import Any
 
 from datasites.errors import PeerError
 from datasites.pairing import pairing_code
+from datasites.share_options import read_options
 from datasites.syftbox.clients import Party
 from datasites.syftbox.hardening import check_shown_key, open_envelope
 from datasites.syftbox.keys import readable, same_fingerprint
 from datasites.syftbox.names import PARCEL_BYTES, check_email
+from datasites.syftbox.store import ObjectStore
 from datasites.syftbox.types import Peer
 
 __all__ = [
@@ -22,6 +25,7 @@ __all__ = [
     "check_request",
     "fetch",
     "key_to_compare",
+    "open_store",
     "parcel_tag",
     "peers",
     "publish",
@@ -35,6 +39,11 @@ STATE_PREFIX = "toyfedstate"
 MOCK_PREFIX = "toyfedmock"
 PARCEL_FILE = "parcel"
 _WHOLE = 64  # hexadecimal digits of a whole fingerprint
+
+
+def open_store(home: Path, share: str) -> ObjectStore:
+    """The share, signed in to as `home/private/share-options.toml` says."""
+    return ObjectStore(share, options=read_options(Path(home) / "private", share))
 
 
 def peers(party: Party) -> list[Peer]:

@@ -26,7 +26,6 @@ from datasites.syftbox.names import (
 from datasites.syftbox.outbox import Outbox
 from datasites.syftbox.parcels import open_parcel, pack_parcel, parcel_sha256, unpack_into
 from datasites.syftbox.shelf import JobShelf
-from datasites.syftbox.store import ObjectStore
 from datasites.syftbox.types import Peer, Submission, SyncReport
 from recsys.files import atomic_write_bytes, atomic_write_text
 
@@ -53,7 +52,9 @@ class MerchantLink:
     def __init__(self, email: str, home: Path, share: str) -> None:
         self.hears = lambda _email: True
         check_apart(home, share)
-        party = Party(check_email(email), Path(home), ObjectStore(share), merchant=True)
+        party = Party(
+            check_email(email), Path(home), exchange.open_store(home, share), merchant=True
+        )
         self._party = party
         self._folder = party.private / "link"
         inbox = party.config.job.get_all_submissions_dir(email)

@@ -34,7 +34,6 @@ from datasites.syftbox.names import (
 )
 from datasites.syftbox.parcels import open_parcel, pack_parcel, parcel_sha256
 from datasites.syftbox.receipts import ReadMarks
-from datasites.syftbox.store import ObjectStore
 from datasites.syftbox.types import Mock, Peer, Reply, SyncReport
 from recsys.files import atomic_write_text
 
@@ -55,7 +54,9 @@ class ScientistLink:
 
     def __init__(self, email: str, home: Path, share: str) -> None:
         check_apart(home, share)
-        self._party = Party(check_email(email), Path(home), ObjectStore(share), merchant=False)
+        self._party = Party(
+            check_email(email), Path(home), exchange.open_store(home, share), merchant=False
+        )
         self._folder = private_folder(self._party.private / "link")
         self._quarantine = Quarantine(self._folder / "quarantine")
         self._client, self._syncer = build_scientist(

@@ -14,6 +14,8 @@ import fsspec
 from fsspec.implementations.dirfs import DirFileSystem
 
 from datasites.errors import TransportError
+from datasites.share_options import check_address, kind_of
+from datasites.syftbox.drivers import FarShare, advice
 from recsys.files import sweep_leftovers
 
 __all__ = ["Entry", "ObjectStore", "OversizeError", "check_key"]
@@ -48,9 +50,21 @@ class ObjectStore:
     Args:
         share: fsspec URL or a local path.
         filesystem: A ready fsspec filesystem whose root is the share (then `share` only names it).
+        options: How to sign in, as `datasites.share_options.read_options` returns it.
     """
 
-    def __init__(self, share: str, filesystem: Any = None) -> None:
+    def __init__(
+        self, share: str, filesystem: Any = None, options: dict[str, Any] | None = None
+    ) -> None:
+        self._was_there = False
+        self._far: FarShare | None = None
+        if filesystem is None:
+            check_address(str(share))
+            if kind_of(str(share)):
+                # Connects when it is first used, and again after each failure.
+                self._far, self._local = FarShare(str(share), options or {}), False
+                self.address = share
+                return
         try:
             if filesystem is None:
                 share = str(share)
@@ -69,7 +83,6 @@ class ObjectStore:
         protocol = inner.protocol if isinstance(inner.protocol, str) else inner.protocol[0]
         self._plain_put = protocol in _ATOMIC_PUT
         self._local = protocol == "file" and isinstance(filesystem, DirFileSystem)
-        self._was_there = False
         self.address = share
 
     def must_be_there(self) -> None:
@@ -89,6 +102,9 @@ class ObjectStore:
         """Write an object, replacing an older one in one step."""
         check_key(key)
         with self._errors("write"):
+            if self._far is not None:
+                self._far.put(key, data)
+                return
             if self._plain_put:
                 self._fs.pipe_file(key, data)
                 return
@@ -111,6 +127,11 @@ class ObjectStore:
         """
         check_key(key)
         with self._errors("read"):
+            if self._far is not None:
+                found = self._far.get(key, limit)
+                if found is not None and len(found) > limit:
+                    raise OversizeError(f"expected at most {limit} bytes, found more")
+                return found
             try:
                 facts = self._fs.info(key)
                 if not _is_plain(facts):
@@ -144,6 +165,9 @@ class ObjectStore:
         """Remove an object or a whole folder; nothing happens if there is none."""
         check_key(key)
         with self._errors("delete"), contextlib.suppress(FileNotFoundError):
+            if self._far is not None:
+                self._far.delete(key)
+                return
             self._fs.rm(key, recursive=True)
 
     def sweep(self, folder: str) -> None:
@@ -180,6 +204,9 @@ class ObjectStore:
         return sorted(found)
 
     def _rows(self, folder: str, at_most: int | None) -> list[dict[str, Any]]:
+        if self._far is not None:
+            # Servers hand out whole listings, a page at a time.
+            return list(itertools.islice(self._far.rows(folder), at_most))
         if at_most is None:
             return list(self._fs.ls(folder, detail=True))
         if not self._local:
@@ -203,9 +230,10 @@ class ObjectStore:
         except TransportError:
             raise
         except Exception as error:
+            why = advice(error) or "Check that it is reachable and that this account may use it"
             raise TransportError(
-                f"could not {what} in the share ({type(error).__name__}). Check that it is "
-                "reachable and that this account may use it; the next exchange tries again"
+                f"could not {what} in the share ({type(error).__name__}): {why}; "
+                "the next exchange tries again"
             ) from error
 
     def _check_there(self) -> None:
