@@ -72,7 +72,8 @@ def process_state(pid: int) -> ProcessState:
         peak_mb=int(status["VmHWM"].split()[0]) / 1024,
         cpu_seconds=(int(fields[11]) + int(fields[12])) / _TICKS,
         open_files=len(os.listdir(proc / "fd")),
-        written=int(written["write_bytes"]),
+        # What was deleted before it reached the disk, such as a database's shared memory, is not.
+        written=int(written["write_bytes"]) - int(written["cancelled_write_bytes"]),
     )
 
 
