@@ -37,6 +37,6 @@ class DailyCount:
             facts = json.loads(self._path.read_text())
             same_day = facts["day"] == int(time.time() // _DAY)
             return {str(peer): int(n) for peer, n in facts["counts"].items()} if same_day else {}
-        except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             # Only a brake: damaged, it begins anew.
             return {}

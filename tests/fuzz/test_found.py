@@ -59,6 +59,8 @@ def parquet(**columns: object) -> bytes:
         ("study-journal", b"[]\n" + DEEP + b"\n7\n"),
         ("page-manifest", b'{"merchants": ["a\\u0000"]}'),
         ("page-manifest", DEEP),
+        ("page-manifest", b'{"merchants": ["' + b"x" * 5000 + b'"]}'),
+        ("ledger-head", DEEP),
         ("page-report", DEEP),
         ("amazon-reviews", DEEP),
         ("amazon-meta", DEEP + b"\n"),

@@ -48,7 +48,7 @@ class Manifest(BaseModel):
         for root in self.merchants:
             try:
                 name = MerchantHome.open(root).settings.name
-            except (SettingsError, ValueError):
+            except (SettingsError, ValueError, OSError):
                 # Still listed, so that its page can say what is wrong with it.
                 name = root.name
             label, number = name, 2

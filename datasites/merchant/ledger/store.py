@@ -157,7 +157,7 @@ class Store:
             head = Head(fields["seq"], fields["hash"])
             if isinstance(head.seq, int) and isinstance(head.hash, str):
                 return head
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             pass
         raise LedgerError(
             f"{self.head_path.name} is missing or damaged, so a cut ledger could not be told from "
