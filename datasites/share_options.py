@@ -11,7 +11,15 @@ from datasites.errors import SettingsError
 from datasites.private import check_private_file
 from recsys.files import atomic_write_text
 
-__all__ = ["OPTIONS_FILE", "check_address", "keep_options", "read_options"]
+__all__ = [
+    "OPTIONS_FILE",
+    "check_address",
+    "checked_options",
+    "keep_options",
+    "kind_of",
+    "poll_seconds",
+    "read_options",
+]
 
 OPTIONS_FILE = "share-options.toml"
 _KNOWN = {
@@ -72,8 +80,14 @@ def read_options(private: Path, share: str) -> dict[str, Any]:
     return _parsed(text, share)
 
 
-def keep_options(private: Path, share: str, given: Path) -> None:
-    """Check an options file and keep a copy that only its owner can read."""
+def checked_options(given: Path | None, share: str) -> str:
+    """The text of an options file that may be kept for this share; '' if none was given.
+
+    Raises SettingsError, for a bad address too, before anything is made.
+    """
+    check_address(share)
+    if given is None:
+        return ""
     try:
         text = Path(given).read_text(encoding="utf-8")
     except (OSError, ValueError):
@@ -82,7 +96,18 @@ def keep_options(private: Path, share: str, given: Path) -> None:
             "Check the path after --share-options"
         ) from None
     _parsed(text, share)
-    atomic_write_text(Path(private) / OPTIONS_FILE, text, mode=0o600)
+    return text
+
+
+def keep_options(private: Path, text: str) -> None:
+    """Keep a checked options file where only its owner can read it."""
+    if text:
+        atomic_write_text(Path(private) / OPTIONS_FILE, text, mode=0o600)
+
+
+def poll_seconds(share: str) -> float:
+    """How often to look at a share: requests to a server cost time, and often money."""
+    return 5.0 if kind_of(share) else 0.5
 
 
 def _parsed(text: str, share: str) -> dict[str, Any]:

@@ -226,7 +226,6 @@ def _sftp(where: Any, options: dict[str, Any]) -> Any:
         keepalive_interval=_CONNECT_SECONDS,
         keepalive_count_max=3,
         timeout=_SILENT_SECONDS + _CONNECT_SECONDS,
-        use_listings_cache=False,
         skip_instance_cache=True,
     )
 

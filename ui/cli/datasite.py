@@ -34,11 +34,16 @@ def init(
     epsilon: Annotated[float, typer.Option(help="Privacy budget of each shopper, for good.")] = 1.0,
     delta: Annotated[float, typer.Option(help="Probability with which that may fail.")] = 1e-5,
     memory_mb: Annotated[int, typer.Option(help="Memory that remote code may use.")] = 2048,
+    share_options: Annotated[
+        Path | None,
+        typer.Option(help="TOML file with the sign-in for a share that is a server."),
+    ] = None,
     json_output: JsonOption = False,
 ) -> None:
     """Make a datasite: folder, settings, keys, and a ledger with the whole budget."""
     from datasites.merchant import MerchantHome, MerchantSettings
     from datasites.merchant.ledger import Ledger
+    from datasites.share_options import checked_options, keep_options, poll_seconds
     from recsys.privacy import Budget
 
     settings = MerchantSettings(
@@ -48,8 +53,11 @@ def init(
         epsilon=epsilon,
         delta=delta,
         memory_mb=memory_mb,
+        poll_seconds=poll_seconds(share),
     )
+    signs = checked_options(share_options, settings.share)
     made = MerchantHome.create(home, settings)
+    keep_options(made.private, signs)
     Ledger.create(made.ledger_path, Budget(epsilon, delta))
     if json_output:
         emit({"home": str(made.root), "epsilon": epsilon, "delta": delta})

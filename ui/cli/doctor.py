@@ -126,6 +126,46 @@ def _keys() -> Iterator[Finding]:
         )
 
 
+def _share() -> Iterator[Finding]:
+    from datasites.merchant import MerchantHome
+    from datasites.study import ScientistHome
+
+    homes: list[tuple[str, str, Callable[[Path], MerchantHome | ScientistHome]]] = [
+        ("TOYFED_DATASITE", "toyfed-datasite/merchant.toml", MerchantHome.open),
+        ("TOYFED_STUDY", "toyfed-study/scientist.toml", ScientistHome.open),
+    ]
+    for variable, usual, opened in homes:
+        settings = Path(os.environ.get(variable, Path(usual).parent)) / Path(usual).name
+        if settings.exists():
+            home = opened(settings.parent)
+            yield _round_trip(home.root, home.settings.email, home.settings.share)
+
+
+def _round_trip(home: Path, email: str, share: str) -> Finding:
+    """Put, get, list and delete one small object below the own folder of the share."""
+    import time
+    import uuid
+
+    from datasites.errors import DatasiteError
+    from datasites.syftbox.exchange import open_store
+    from datasites.syftbox.names import quoted
+
+    name = f"share of {home.name}"
+    folder = f"{quoted(email)}/doctor"
+    mark = uuid.uuid4().hex
+    begun = time.monotonic()
+    try:
+        store = open_store(home, share)
+        store.put(f"{folder}/{mark}", mark.encode())
+        same = store.get(f"{folder}/{mark}", 100) == mark.encode()
+        same &= any(found == mark for found, _ in store.files(folder))
+        store.delete(folder)
+    except DatasiteError as error:
+        return name, False, "not usable", str(error)
+    taken = f"put, get, list, delete in {1000 * (time.monotonic() - begun):.0f} ms"
+    return name, same, taken, "the share does not show what was just written; see docs/distance.md"
+
+
 CHECKS: list[Callable[[], Iterator[Finding]]] = [
     _python,
     _versions,
@@ -134,5 +174,6 @@ CHECKS: list[Callable[[], Iterator[Finding]]] = [
     _disk,
     _memory,
     _keys,
+    _share,
     _browser,
 ]

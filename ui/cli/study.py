@@ -27,16 +27,24 @@ def init(
     email: Annotated[str, typer.Option(help="The address by which merchants know you.")],
     share: Annotated[str, typer.Option(help="Where parties meet: a folder or an fsspec URL.")],
     catalogue: Annotated[Path, typer.Option(help="The public catalogue, items.csv.")],
+    share_options: Annotated[
+        Path | None,
+        typer.Option(help="TOML file with the sign-in for a share that is a server."),
+    ] = None,
     home: StudyHomeOption = HOME,
 ) -> None:
     """Make a study desk: folder, keys, and the public catalogue that studies are about."""
+    from datasites.share_options import checked_options, keep_options, poll_seconds
     from datasites.study import ScientistHome, ScientistSettings
     from recsys.data import read_catalogue
     from recsys.files import atomic_path
 
     public, report = read_catalogue(catalogue)
     shared = share if "://" in share else str(Path(share).resolve())
-    made = ScientistHome.create(home, ScientistSettings(email=email, share=shared))
+    signs = checked_options(share_options, shared)
+    settings = ScientistSettings(email=email, share=shared, poll_seconds=poll_seconds(shared))
+    made = ScientistHome.create(home, settings)
+    keep_options(made.root / "private", signs)
     with atomic_path(made.catalogue) as file:
         shutil.copyfile(catalogue, file)
     console.print(report.summary(), highlight=False)
