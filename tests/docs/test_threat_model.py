@@ -11,11 +11,17 @@ _NAMED = re.compile(r"`(tests/[\w/.-]+\.py)(?:::(\w+))?(?:::(\w+))?`")
 
 
 def _rows() -> list[str]:
-    lines = (ROOT / "docs" / "threat-model.md").read_text().splitlines()
-    tables = [line for line in lines if line.startswith("|")]
-    return [
-        line for line in tables if not re.fullmatch(r"[|\s:-]+", line) and "attack |" not in line
-    ]
+    """Rows of the tables whose first column is the attack."""
+    rows: list[str] = []
+    inside = False
+    for line in (ROOT / "docs" / "threat-model.md").read_text().splitlines():
+        if line.startswith("| attack |"):
+            inside = True
+        elif not line.startswith("|"):
+            inside = False
+        elif inside and not line.startswith("|---"):
+            rows.append(line)
+    return rows
 
 
 def _tests_of(path: Path) -> set[str]:
