@@ -82,6 +82,7 @@ def read_shop(path: Path, catalogue: Catalogue) -> Shop:
         )
     try:
         table = pq.read_table(path)
+        table.validate(full=True)
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, MemoryError):
         raise DataError(
             f"Expected whole Parquet in {path.name}; the file is damaged or of another format. "

@@ -139,6 +139,16 @@ def test_a_shop_whose_name_is_no_text_is_read(tmp_path: Path) -> None:
     assert read_shop(file, TOYS).all.n_shoppers == 3
 
 
+def test_a_shopper_whose_id_is_no_text_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "shop.parquet"
+    file.write_bytes(TARGETS["shop-parquet"].seeds[0])
+    table = pq.read_table(file)
+    ids = pa.array([b"\xff"] * table.num_rows).view(pa.string())
+    pq.write_table(table.set_column(0, table.schema.field(0), ids), file)
+    with pytest.raises(DataError, match="damaged"):
+        read_shop(file, TOYS)
+
+
 def test_a_list_of_stock_is_read_like_purchases(tmp_path: Path) -> None:
     home = MerchantHome.create(
         tmp_path / "home", MerchantSettings(name="x", email="a@b.c", share="s")
