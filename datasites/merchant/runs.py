@@ -18,7 +18,7 @@ from typing import Any
 
 from datasites.errors import GateError, ReviewError, SandboxError
 from datasites.merchant import gate, sandbox
-from datasites.merchant.contributions.apart import is_program, run_apart
+from datasites.merchant.contributions.apart import hold_back, is_program, run_apart
 from datasites.merchant.home import MerchantHome
 from datasites.merchant.slots import heavy_work
 from datasites.protocol import Phase, Proposal
@@ -96,6 +96,8 @@ def execute(
                 unsafe_no_sandbox=home.settings.unsafe_no_sandbox,
                 cancelled=cancelled,
             )
+    if is_program(recipe):
+        hold_back(outcome.seconds, cancelled)  # in nobody's turn
     facts = {
         "ok": outcome.ok,
         "reason": outcome.reason,

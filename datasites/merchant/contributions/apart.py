@@ -27,7 +27,7 @@ from datasites.protocol import Phase
 from datasites.recipes.custom.settings import CustomSettings
 from recsys.files import atomic_write_bytes, atomic_write_text
 
-__all__ = ["check_loads", "is_program", "run_apart"]
+__all__ = ["check_loads", "hold_back", "is_program", "rounded", "run_apart"]
 
 _POLL_SECONDS = 0.1
 _SHORTEST_SECONDS = 2.0
@@ -60,11 +60,10 @@ def run_apart(
     digest: str,
     cancelled: Callable[[], bool] | None = None,
 ) -> RunOutcome:
-    """Run one phase for all shoppers; how long it is said to take tells little about them.
+    """Run one phase for all shoppers.
 
     There is no limit on the whole: each shopper's limits bound it, so that no shopper's time
-    decides whether a run ends well. It ends at a power of two of seconds, so that what the
-    shoppers took together is told coarsely.
+    decides whether a run ends well.
 
     Privacy: the noised sums are in the run's outputs, everything else stays at the merchant.
     """
@@ -80,16 +79,22 @@ def run_apart(
         process.wait()
         if process.stdout is not None:
             process.stdout.close()
-    while time.monotonic() < begun + _rounded(time.monotonic() - begun - 2 * _POLL_SECONDS):
-        if cancelled is not None and cancelled():
-            return _outcome(home, job, begun, Ending.CANCELLED, _UNWANTED)
-        time.sleep(_POLL_SECONDS)
     if process.returncode == 0:
         return _outcome(home, job, begun, Ending.FINISHED, "finished")
     return _outcome(home, job, begun, Ending.FAILED, "the sandbox for programs broke off")
 
 
-def _rounded(seconds: float) -> float:
+def hold_back(seconds: float, cancelled: Callable[[], bool] | None = None) -> None:
+    """Wait until a run that took so long has taken 2, 4, 8, 16 ... seconds.
+
+    Privacy: whoever waits for the answer learns only coarsely how long the shoppers took.
+    """
+    end = time.monotonic() + rounded(seconds) - seconds
+    while time.monotonic() < end and not (cancelled is not None and cancelled()):
+        time.sleep(_POLL_SECONDS)
+
+
+def rounded(seconds: float) -> float:
     """Up to the next of 2, 4, 8, 16 ... seconds."""
     return float(2.0 ** math.ceil(math.log2(max(seconds, _SHORTEST_SECONDS))))
 
