@@ -1,0 +1,237 @@
+"""A ledger put back from an old copy is noticed, whoever owns the share and whatever they do."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from datasites.errors import LedgerError, RestoredError, ReviewError, TransportError
+from datasites.merchant import Ledger, MerchantHome
+from datasites.merchant.ledger import LOST, Sighting
+from datasites.merchant.witness import Witnesses
+from recsys.privacy import GaussianEvent, Tally
+
+pytestmark = pytest.mark.attack
+
+CODE = PARAMS = "c" * 64
+OBJECT = "castle@toys.test/ledger-witness"
+
+
+class Shelf:
+    """A place whose owner may do anything with it."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, bytes] = {}
+        self.away = False
+
+    def get(self, key: str, limit: int) -> bytes | None:
+        self._reach()
+        return self.objects.get(key)
+
+    def put(self, key: str, data: bytes) -> None:
+        self._reach()
+        self.objects[key] = data
+
+    def _reach(self) -> None:
+        if self.away:
+            raise TransportError("away")
+
+
+@pytest.fixture
+def shelf() -> Shelf:
+    return Shelf()
+
+
+@pytest.fixture
+def witnesses(home: MerchantHome, ledger: Ledger, shelf: Shelf) -> Witnesses:
+    return Witnesses(home, ledger, {"the share": lambda: shelf})
+
+
+def run(ledger: Ledger, study: str, sigma: float = 10.0) -> None:
+    ledger.request(study, study, "ds@lab", CODE, PARAMS, {})
+    event = GaussianEvent("sums", 1.0, sigma)
+    ledger.approve(
+        study,
+        study=study,
+        sender="ds@lab",
+        code_sha256=CODE,
+        params_sha256=PARAMS,
+        events=[event, event],
+        rounds=2,
+        expires=datetime.now(UTC) + timedelta(days=1),
+        by="me",
+    )
+    ledger.reserve(study, f"{study}-job", "one", [event])
+
+
+@pytest.fixture
+def put_back(home: MerchantHome, tmp_path: Path) -> Callable[[], None]:
+    """Copies the whole ledger, head file and all, now; puts it back when called."""
+    copy = tmp_path / "backup"
+    copy.mkdir()
+    for file in home.private.glob("ledger.*"):
+        shutil.copy2(file, copy)
+
+    def restore() -> None:
+        for file in home.private.glob("ledger.*"):
+            file.unlink()
+        for file in copy.iterdir():
+            shutil.copy2(file, home.private)
+
+    return restore
+
+
+def test_a_restored_ledger_is_noticed_and_its_loss_is_booked(
+    home: MerchantHome,
+    ledger: Ledger,
+    shelf: Shelf,
+    witnesses: Witnesses,
+    put_back: Callable[[], None],
+) -> None:
+    run(ledger, "toys")
+    witnesses.keep()
+    before = ledger.spent()
+    put_back()
+    again = Ledger.open(home.ledger_path)
+    later = Witnesses(home, again, {"the share": lambda: shelf})
+    for look in (later.check, later.keep, later.keep_if_moved):
+        with pytest.raises(RestoredError, match="accept-restore"):
+            look()
+    assert again.spent().epsilon == 0
+
+    lost = again.accept_restore(later.seen(), by="me")
+    assert lost == before
+    assert again.spent() == before
+    assert again.spent_by_study() == {LOST: before}
+    later.keep()
+    Ledger.open(home.ledger_path).verify()
+
+
+def test_approvals_and_peers_do_not_come_back_with_a_restore(
+    home: MerchantHome, ledger: Ledger, shelf: Shelf
+) -> None:
+    run(ledger, "toys")
+    ledger.note("peer-approved", {"email": "ds@lab", "fingerprint": "1234"})
+    seen = Sighting(99, "f" * 64, 1, 0, Tally(0.5))
+    ledger.accept_restore([seen], by="me")
+    assert ledger.approval("toys") is None
+    assert ledger.is_revoked("toys")
+    assert ledger.state_of("toys-job") == "failed"
+    assert ledger.peers() == {"ds@lab": ""}
+
+
+def test_an_old_witness_shown_again_is_no_alarm(
+    home: MerchantHome,
+    ledger: Ledger,
+    shelf: Shelf,
+    witnesses: Witnesses,
+    put_back: Callable[[], None],
+) -> None:
+    witnesses.keep()
+    oldest = shelf.objects[OBJECT]
+    run(ledger, "toys")
+    witnesses.keep()
+    old = shelf.objects[OBJECT]
+    shelf.objects[OBJECT] = oldest
+    witnesses.check()
+    put_back()
+    again = Ledger.open(home.ledger_path)
+    later = Witnesses(home, again, {"the share": lambda: shelf})
+    shelf.objects[OBJECT] = old
+    again.accept_restore(later.seen(), by="me")
+    later.keep()
+    for replayed in (oldest, old):
+        shelf.objects[OBJECT] = replayed
+        later.check()
+
+
+def test_a_witness_withheld_when_a_restore_was_accepted_still_counts(
+    home: MerchantHome, ledger: Ledger, put_back: Callable[[], None]
+) -> None:
+    run(ledger, "toys")
+    early = ledger.sighting()
+    run(ledger, "games")
+    late = ledger.sighting()
+    spent = ledger.spent()
+    put_back()
+    again = Ledger.open(home.ledger_path)
+    again.accept_restore([early], by="me")
+    assert not again.lacks(early)
+    assert again.lacks(late)
+    again.accept_restore([late], by="me")
+    assert again.spent().epsilon == pytest.approx(spent.epsilon)
+
+
+def test_another_history_of_the_same_length_is_noticed(
+    home: MerchantHome, ledger: Ledger, put_back: Callable[[], None]
+) -> None:
+    ledger.note("here", {})
+    seen = ledger.sighting()
+    put_back()
+    again = Ledger.open(home.ledger_path)
+    again.note("there", {})
+    assert again.sighting().seq == seen.seq
+    assert again.lacks(seen)
+
+
+@pytest.mark.parametrize("forged", [b"", b"x", b"x" * 500])
+def test_what_others_put_in_its_place_is_no_alarm_and_is_written_over(
+    shelf: Shelf, witnesses: Witnesses, forged: bytes
+) -> None:
+    witnesses.keep()
+    shelf.objects[OBJECT] = forged
+    witnesses.check()
+    witnesses.keep()
+    assert len(witnesses.seen()) == 1
+
+
+def test_a_second_witness_shows_what_the_share_hides(
+    home: MerchantHome, ledger: Ledger, shelf: Shelf, put_back: Callable[[], None]
+) -> None:
+    stick = Shelf()
+    places: dict[str, Callable[[], Shelf]] = {"the share": lambda: shelf, "copy 1": lambda: stick}
+    run(ledger, "toys")
+    Witnesses(home, ledger, dict(places)).keep()
+    shelf.objects.clear()
+    put_back()
+    with pytest.raises(RestoredError, match="copy 1"):
+        Witnesses(home, Ledger.open(home.ledger_path), dict(places)).check()
+
+
+def test_nothing_leaves_while_no_witness_can_be_written(
+    ledger: Ledger, shelf: Shelf, witnesses: Witnesses
+) -> None:
+    shelf.away = True
+    witnesses.check()
+    with pytest.raises(TransportError, match="Nothing leaves"):
+        witnesses.keep()
+    shelf.away = False
+    witnesses.keep()
+    assert witnesses.seen() == [ledger.sighting()]
+
+
+def test_a_witness_tells_its_reader_nothing(
+    home: MerchantHome, shelf: Shelf, witnesses: Witnesses
+) -> None:
+    witnesses.keep()
+    sealed = shelf.objects[OBJECT]
+    assert b"seq" not in sealed
+    assert b"hash" not in sealed
+    key = home.private / "keys" / "witness.key"
+    assert key.stat().st_mode & 0o777 == 0o600
+    assert key.read_bytes() not in sealed
+
+
+def test_there_is_nothing_to_accept_on_a_whole_ledger(ledger: Ledger) -> None:
+    with pytest.raises(ReviewError, match="no restore"):
+        ledger.accept_restore([ledger.sighting()], by="me")
+
+
+@pytest.mark.parametrize("odd", [{}, {"seq": -1}, {"seq": "1", "hash": "", "ever": {}}])
+def test_a_sighting_that_is_none_is_refused(odd: dict[str, object]) -> None:
+    with pytest.raises(LedgerError):
+        Sighting.from_dict(odd)
