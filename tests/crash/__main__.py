@@ -22,13 +22,14 @@ def main() -> None:
     parser.add_argument("--write", type=Path, help="where the table goes")
     parser.add_argument("--random", type=int, help="how many random kills")
     parser.add_argument("--seed", type=int, default=None)
+    parser.add_argument("--jobs", type=int, default=2, help="marketplaces at once, with --write")
     asked = parser.parse_args()
     if asked.write is None and asked.random is None:
         parser.error("expected --write FILE or --random NUMBER")
     with tempfile.TemporaryDirectory(prefix="toyfed-crash-") as folder:
         if asked.write is not None:
             begun = time.monotonic()
-            rows = every_point(Path(folder) / "points")
+            rows = every_point(Path(folder), asked.jobs)
             write_table(asked.write, rows)
             print(f"{len(rows)} points, {time.monotonic() - begun:.0f} s: {asked.write}")
         if asked.random is not None:

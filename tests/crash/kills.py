@@ -122,6 +122,7 @@ class _Trial:
         market.compose(name)
         self._plan()
         self._until_done("submit")
+        self._provoke()
         for home in self.homes:
             self._while_watching(lambda home=home: market.requested(home, name))  # type: ignore[misc]
             market.approve(home, name)
@@ -154,11 +155,15 @@ class _Trial:
 
     def _add(self, point: Point, home: MerchantHome | None, phase: str) -> None:
         self._at[f"{self.name} {len(self._at)}"] = (point, home, phase)
-        if point.renew and home is not None:
-            (home.private / "mock-published").unlink(missing_ok=True)
-        if point.garbage and home is not None:
-            inbox = self.market.share / home.settings.email / "inbox" / SCIENTIST
-            (inbox / "msgv2_nobody").write_bytes(b"not signed by anybody")
+
+    def _provoke(self) -> None:
+        """Give the services something to do that a study alone does not bring."""
+        for point, home, _ in self._at.values():
+            if point.renew and home is not None:
+                (home.private / "mock-published").unlink(missing_ok=True)
+            if point.garbage and home is not None:
+                inbox = self.market.share / home.settings.email / "inbox" / SCIENTIST
+                (inbox / f"msgv2_{point.when}").write_bytes(b"not signed by anybody")
 
     def _as_plan(
         self, key: str, point: Point, home: MerchantHome | None, phase: str

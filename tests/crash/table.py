@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 from recsys.files import atomic_write_text
@@ -34,11 +36,24 @@ and the share gone, unmounted, replaced, read-only or stale in the middle of one
 """
 
 
-def every_point(folder: Path) -> list[Outcome]:
-    """Kill at every point in a new marketplace; what became of each."""
-    with Market(folder, targets=targets()) as market:
-        rows = run_studies(market, every_study())
-        return rows + try_pages(market)
+def every_point(folder: Path, jobs: int = 1) -> list[Outcome]:
+    """Kill at every point, each study in a marketplace of its own; what became of each.
+
+    Args:
+        jobs: How many marketplaces at once.
+    """
+    numbers = range(len(every_study()) + 1)
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        parts = pool.map(_one_part, [folder] * len(numbers), numbers)
+        return [row for rows in parts for row in rows]
+
+
+def _one_part(folder: Path, number: int) -> list[Outcome]:
+    with Market(folder / f"part-{number}", targets=targets()) as market:
+        studies = every_study()
+        return (
+            run_studies(market, [studies[number]]) if number < len(studies) else try_pages(market)
+        )
 
 
 def as_row(one: Outcome) -> str:
