@@ -71,7 +71,7 @@ PROPOSAL = (
     *_both("a decision is answered", f"{_LINK}.reply", match=("{job}",)),
     *_both("booked peers are carried out", "datasites.merchant.peers:carry_out", armed=True),
     *_both("the mock is published", f"{_LINK}.publish_mock", armed=True, renew=True),
-    *_both("a bad message is put aside", "datasites.syftbox.quarantine:Quarantine.put",
+    *_both("a bad message is put aside", "datasites.quarantine:Quarantine.put",
            match=("ada@",), garbage=True),
 )  # fmt: skip
 
@@ -163,7 +163,7 @@ COORDINATOR = (
     *_both("a sync", f"{_ADA}.sync", armed=True, process="ada"),
     *_both("an answer is taken in", f"{_WATCHER}._apply", armed=True, process="ada"),
     *_both("an answer is noted", f"{_ADA}._finished", armed=True, process="ada"),
-    *_both("what was read is noted", f"{_ADA}._write_marks", armed=True, process="ada"),
+    *_both("what was read is noted", "datasites.syftbox.receipts:ReadMarks.write", armed=True, process="ada"),
     *_both("an answer is signed for", f"{_SHARE}.write_receipt", armed=True, process="ada"),
     Point("before an update is read", f"{_STUDY}:Coordinator._read_update", "before", ("als-1",),
           process="ada"),
