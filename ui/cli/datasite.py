@@ -13,6 +13,7 @@ from rich.panel import Panel
 from rich.syntax import Syntax
 from rich.table import Table
 
+from ui.cli import ledger as ledger_verbs
 from ui.cli import peers
 from ui.cli.console import DatasiteHomeOption, JsonOption, console, emit, guarded
 
@@ -21,6 +22,7 @@ app = typer.Typer(
 )
 HOME = Path("toyfed-datasite")
 app.command("pair")(peers.pair)
+app.add_typer(ledger_verbs.app, name="ledger")
 app.command("quarantine")(peers.quarantine)
 
 
@@ -33,6 +35,12 @@ def init(
     home: DatasiteHomeOption = HOME,
     epsilon: Annotated[float, typer.Option(help="Privacy budget of each shopper, for good.")] = 1.0,
     delta: Annotated[float, typer.Option(help="Probability with which that may fail.")] = 1e-5,
+    period_days: Annotated[
+        int | None, typer.Option(help="Make the budget one of a period that you renew.", min=1)
+    ] = None,
+    lifetime_epsilon: Annotated[
+        float | None, typer.Option(help="The most that all periods together may cost.")
+    ] = None,
     memory_mb: Annotated[int, typer.Option(help="Memory that remote code may use.")] = 2048,
     share_options: Annotated[
         Path | None,
@@ -43,6 +51,7 @@ def init(
     """Make a datasite: folder, settings, keys, and a ledger with the whole budget."""
     from datasites.merchant import MerchantHome, MerchantSettings
     from datasites.merchant.ledger import Ledger
+    from datasites.merchant.ledger.terms import Terms
     from datasites.share_options import checked_options, keep_options, poll_seconds
     from recsys.privacy import Budget
 
@@ -56,15 +65,22 @@ def init(
         poll_seconds=poll_seconds(share),
     )
     signs = checked_options(share_options, settings.share)
+    Terms(Budget(epsilon, delta), period_days, lifetime_epsilon)  # before anything is made
     made = MerchantHome.create(home, settings)
     keep_options(made.private, signs)
-    Ledger.create(made.ledger_path, Budget(epsilon, delta))
+    Ledger.create(
+        made.ledger_path,
+        Budget(epsilon, delta),
+        period_days=period_days,
+        lifetime_epsilon=lifetime_epsilon,
+    )
     if json_output:
         emit({"home": str(made.root), "epsilon": epsilon, "delta": delta})
         return
     console.print(
         f"Datasite of [bold]{name}[/] is ready in {made.root}\n"
-        f"  budget   epsilon {epsilon:g} at delta {delta:g}, per shopper, for good\n"
+        f"  budget   epsilon {epsilon:g} at delta {delta:g}, per shopper, "
+        f"{'for good' if period_days is None else f'per {period_days} days'}\n"
         "  next     toyfed datasite add-data purchases.csv --catalogue items.csv"
     )
 
@@ -214,54 +230,6 @@ def revoke(study: str, home: DatasiteHomeOption = HOME) -> None:
 
 @app.command()
 @guarded
-def ledger(
-    export: Annotated[
-        Path | None, typer.Option(help="Write all entries here as JSON lines.")
-    ] = None,
-    last: Annotated[int, typer.Option(help="Show the last N entries.", min=1)] = 30,
-    home: DatasiteHomeOption = HOME,
-    json_output: JsonOption = False,
-) -> None:
-    """Show the privacy ledger; its hash chain is verified first (exit code 4 if it is broken)."""
-    from datasites.merchant import Ledger, MerchantHome
-
-    opened = MerchantHome.open(home)
-    book = Ledger.open(opened.ledger_path)
-    book.verify()
-    if export is not None:
-        book.export(export)
-    budget, spent, promised = book.budget, book.spent(), book.promised()
-    entries = book.entries()
-    if json_output:
-        emit(
-            {
-                "verified": True,
-                "budget": {"epsilon": budget.epsilon, "delta": budget.delta},
-                "spent": spent._asdict(),
-                "promised": promised._asdict(),
-                "entries": [vars(entry) for entry in entries[-last:]],
-            }
-        )
-        return
-    table = Table("#", "when", "what", "study", "detail", title="Privacy ledger (chain verified)")
-    for entry in entries[-last:]:
-        table.add_row(
-            str(entry.seq),
-            entry.at[:19],
-            entry.kind,
-            entry.study,
-            escape(_in_short(entry.body)),
-            style="dim" if entry.note else "",
-        )
-    console.print(table)
-    console.print(
-        f"spent epsilon [bold]{spent.epsilon:.4g}[/], promised {promised.epsilon:.4g}, "
-        f"budget {budget.epsilon:g} at delta {budget.delta:g}"
-    )
-
-
-@app.command()
-@guarded
 def status(home: DatasiteHomeOption = HOME, json_output: JsonOption = False) -> None:
     """Is the service running, and what waits for you?"""
     from datasites.merchant import Ledger, MerchantHome, desk
@@ -289,13 +257,6 @@ def status(home: DatasiteHomeOption = HOME, json_output: JsonOption = False) -> 
 
 def _absolute(share: str) -> str:
     return share if "://" in share else str(Path(share).resolve())
-
-
-def _in_short(body: dict[str, Any]) -> str:
-    text = ", ".join(
-        f"{key} {value}" for key, value in body.items() if isinstance(value, str | int | float)
-    )
-    return text if len(text) <= 110 else text[:109] + "…"
 
 
 def _request_facts(request: Any) -> dict[str, Any]:
