@@ -39,5 +39,15 @@ class Heartbeat:
                 "pid": os.getpid(),
                 "at": datetime.now(UTC).isoformat(),
             }
-            atomic_write_text(self._home.heartbeat, json.dumps(beat), mode=0o600)
+            text = json.dumps(beat)
+            try:
+                atomic_write_text(self._home.heartbeat, text, mode=0o600)
+            except OSError:
+                self._write_over(text.encode())
             self._last, self._at = (state, detail), now
+
+    def _write_over(self, text: bytes) -> None:
+        """Tell it in the file that is there: a full disk has no room for a new one."""
+        with self._home.heartbeat.open("rb+", buffering=0) as file:
+            file.write(text.ljust(os.fstat(file.fileno()).st_size))
+            file.truncate(len(text))

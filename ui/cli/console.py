@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.markup import escape
 
-from datasites.errors import BudgetError, LedgerError, ReviewError
+from datasites.errors import BudgetError, LedgerError, LedgerWriteError, ReviewError
 from recsys.errors import ToyFedError
 from recsys.federation import describe_merges
 
@@ -82,7 +82,7 @@ def guarded(command: Callable[P, T]) -> Callable[P, T]:
             raise typer.Exit(1) from None
         except ToyFedError as error:
             _say(str(error))
-            if isinstance(error, LedgerError):
+            if isinstance(error, LedgerError) and not isinstance(error, LedgerWriteError):
                 code = 4
             elif isinstance(error, ReviewError | BudgetError):
                 code = 3

@@ -27,9 +27,21 @@ def show_budget(ledger: Ledger) -> None:
         )
     )
     st.caption(
-        f"Privacy budget of every shopper here, for good: ε {budget.epsilon:g} at "
+        f"Privacy budget of every shopper here, {_how_long(ledger)}: ε {budget.epsilon:g} at "
         f"δ {budget.delta:g}. Lengths show shares of the budget; the epsilons of parts add up to "
         "more than the whole, because several small releases together tell less than their sum."
+    )
+
+
+def _how_long(ledger: Ledger) -> str:
+    period = ledger.period()
+    if period.ends is None:
+        return "for good"
+    most = period.lifetime_epsilon
+    cap = "" if most is None else f" of at most {most:g}"
+    return (
+        f"in period {period.number} (renewed after {period.ends[:10]} by a person; "
+        f"over all periods so far ε {ledger.spent_ever().epsilon:.3g}{cap})"
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Any
 
@@ -10,7 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from datasites.merchant.home import MerchantHome
-from datasites.merchant.ledger import Entry, Ledger
+from datasites.merchant.ledger import Entry, Ledger, export_text
 from recsys.errors import ToyFedError
 from recsys.privacy import event_from_dict, spent
 
@@ -42,7 +41,7 @@ def show_ledger(home: MerchantHome, ledger: Ledger) -> None:
         )
         st.download_button(
             "Export",
-            "".join(json.dumps(vars(entry), sort_keys=True) + "\n" for entry in entries),
+            export_text(entries),
             file_name="ledger.jsonl",
             mime="application/jsonl",
             icon=":material/download:",
