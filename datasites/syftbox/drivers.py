@@ -127,12 +127,15 @@ class FarShare:
             return b""
         if int(facts["size"]) > limit:
             return bytes(limit + 1)
-        with (
-            fs.open(path, "rb", size=int(facts["size"]))
-            if self.kind == "webdav"
-            else fs.open(path, "rb") as file
-        ):
-            data: bytes = file.read(limit + 1)
+        known = {"size": int(facts["size"])} if self.kind == "webdav" else {}
+        try:
+            with fs.open(path, "rb", **known) as file:
+                data: bytes = file.read(limit + 1)
+        except Exception as error:
+            if _status(error) == 404:
+                # Gone since it was looked at: as if it had not been there.
+                raise FileNotFoundError from error
+            raise
         return data
 
     def _path(self, key: str) -> str:
@@ -156,8 +159,8 @@ class FarShare:
             return found[0]
         error = failed[0] if failed else TimeoutError("no answer in time")
         if not isinstance(error, FileNotFoundError | IsADirectoryError | NotADirectoryError):
-            with self._lock:
-                self._fs = None
+            # Without the lock: who is still connecting in vain may hold it.
+            self._fs = None
         raise error
 
     def _connected(self) -> Any:
@@ -270,14 +273,29 @@ _ADVICE = {
 
 def advice(error: BaseException) -> str:
     """What is probably wrong, in words; '' if nobody can tell. No address, no sign-in."""
+    chain: list[BaseException] = []
     seen: BaseException | None = error
     while seen is not None:
-        for kind in type(seen).__mro__:
+        chain.append(seen)
+        seen = seen.__cause__ or seen.__context__
+    # The driver's own error, further down, says more than what it was turned into.
+    for one in reversed(chain):
+        for kind in type(one).__mro__:
             if kind.__name__ in _ADVICE:
                 return _ADVICE[kind.__name__]
-        if getattr(seen, "status_code", None) in (401, 403):
+        if _status(one) in (401, 403):
             return _ADVICE["PermissionDenied"]
-        if isinstance(seen, ConnectionError | TimeoutError) or "Connect" in type(seen).__name__:
-            return "the server cannot be reached or does not answer. Check network and address"
-        seen = seen.__cause__ or seen.__context__
+    if any(isinstance(one, ConnectionError | TimeoutError) or _connects(one) for one in chain):
+        return "the server cannot be reached or does not answer. Check network and address"
     return ""
+
+
+def _connects(error: BaseException) -> bool:
+    return "Connect" in type(error).__name__
+
+
+def _status(error: BaseException) -> int:
+    """The HTTP status that an error tells of; 0 if none."""
+    answer = getattr(error, "response", None)
+    found = getattr(error, "status_code", getattr(answer, "status_code", 0))
+    return found if isinstance(found, int) else 0

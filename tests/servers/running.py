@@ -57,6 +57,11 @@ class Server:
             assert not ended, (self.folder / "server.log").read_text()[-2000:]
             time.sleep(0.05)
 
+    def signal(self, number: int) -> None:
+        """Stop it for a while, or let it go on."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
     def kill(self) -> None:
         """kill -9."""
         if self._process is not None:
