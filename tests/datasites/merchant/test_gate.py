@@ -32,6 +32,8 @@ PLAN = Declaration(
     numbers=(NumberSpec("round", 0, 10, whole=True), NumberSpec("hr", -1.0, 2.0)),
 )
 
+pytestmark = pytest.mark.attack
+
 
 def arrays() -> dict[str, np.ndarray]:
     return {

@@ -104,6 +104,7 @@ def test_the_world_inside_is_small(tmp_path: Path) -> None:
     assert set(world["environment"]) <= {*known.split(), "NUMEXPR_NUM_THREADS"}
 
 
+@pytest.mark.attack
 def test_only_the_approved_code_runs(tmp_path: Path) -> None:
     code = write_code(tmp_path / "code", "open('/output/ran', 'w')")
     approved = code_digest(code)
