@@ -16,6 +16,8 @@ from datasites.errors import LedgerError
 from datasites.merchant.ledger import Ledger
 from recsys.privacy.events import Budget, GaussianEvent
 
+pytestmark = pytest.mark.attack
+
 EVENT = GaussianEvent("sums", 1.0, 100.0)
 RELEASED = {"arrays": {"sums": [3]}, "sha256": "f" * 64, "bytes": 24}
 

@@ -21,6 +21,8 @@ from datasites.merchant.ledger.store import Store
 from recsys.privacy.accounting import mu_of
 from recsys.privacy.events import Budget, GaussianEvent
 
+pytestmark = pytest.mark.attack
+
 BUDGET = Budget(1.0, 1e-5)
 LIMIT = mu_of(BUDGET.epsilon, BUDGET.delta)
 TENTH = GaussianEvent("sums", 1.0, math.sqrt(10) / LIMIT)
