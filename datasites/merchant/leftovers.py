@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 
 from datasites.merchant.home import MerchantHome
+from datasites.merchant.room import free_room
 from datasites.merchant.sandbox import WORK_PREFIX
 from recsys.files import sweep_leftovers
 
@@ -29,5 +30,6 @@ def sweep(home: MerchantHome) -> None:
     for run in home.runs.iterdir():
         for part in (run / "inputs", run / "output", *run.glob(f"{WORK_PREFIX}*")):
             shutil.rmtree(part, ignore_errors=True)
+        free_room(run)
     # Pages and command line write in the other folders too.
     sweep_leftovers(home.private, older_than_seconds=_STALE_SECONDS)

@@ -3,16 +3,18 @@
 runs/JOB/inputs/job/job.json          phase and settings, as approved
 runs/JOB/inputs/state/…               the arrays that the phase starts from
 runs/JOB/output/                      what the code wrote (looked at by the gate only)
+runs/JOB/room-*                       room on the disk that the run is sure of
 runs/JOB/release.safetensors|json     what passed the gate: exactly this may leave
 runs/JOB/log.txt, outcome.json        stay at the merchant
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +22,12 @@ from datasites.errors import GateError, ReviewError, SandboxError
 from datasites.merchant import gate, sandbox
 from datasites.merchant.contributions.apart import hold_back, is_program, run_apart
 from datasites.merchant.home import MerchantHome
+from datasites.merchant.room import free_room, outputs_room, start_room, take_room
 from datasites.merchant.slots import heavy_work
 from datasites.protocol import Phase, Proposal
 from recsys.files import atomic_write_bytes, atomic_write_text
 
-__all__ = ["execute", "has_release", "prepare", "release_facts", "release_files"]
+__all__ = ["execute", "has_release", "prepare", "release_facts", "release_files", "room_taken"]
 
 _ARRAYS, _FACTS = "release.safetensors", "release.json"
 
@@ -54,6 +57,28 @@ def prepare(home: MerchantHome, job: str, proposal: Proposal, phase: Phase) -> P
     return inputs
 
 
+@contextlib.contextmanager
+def room_taken(home: MerchantHome, job: str, phase: Phase) -> Iterator[None]:
+    """Hold the room that a run will need while its cost is reserved; kept unless that fails.
+
+    Raises OSError if the disk has not so much: before anything is spent.
+    """
+    folder = _folder(home, job)
+    take_room(folder, _declaration(phase).nbytes)
+    try:
+        yield
+    except BaseException:
+        free_room(folder)
+        raise
+
+
+def _declaration(phase: Phase) -> gate.Declaration:
+    return gate.Declaration(
+        arrays=tuple(gate.ArraySpec(one.name, one.shape, one.dtype) for one in phase.outputs),
+        events=phase.events,
+    )
+
+
 def execute(
     home: MerchantHome,
     job: str,
@@ -79,6 +104,7 @@ def execute(
     )
     recipe = json.loads((folder / "inputs" / "job" / "job.json").read_text())["recipe"]
     with heavy_work():
+        start_room(folder)
         if is_program(recipe):
             outcome = run_apart(home, job, code_folder, code_sha256, cancelled)
         else:
@@ -95,9 +121,11 @@ def execute(
                 expected_digest=code_sha256,
                 unsafe_no_sandbox=home.settings.unsafe_no_sandbox,
                 cancelled=cancelled,
+                before_outputs=lambda: outputs_room(folder),
             )
     if is_program(recipe):
         hold_back(outcome.seconds, cancelled)  # in nobody's turn
+    free_room(folder)  # also where the code failed
     facts = {
         "ok": outcome.ok,
         "reason": outcome.reason,
@@ -111,12 +139,8 @@ def execute(
         failed = outcome.ending is sandbox.Ending.FAILED
         raise SandboxError("the code ended with an error" if failed else outcome.reason)
     try:
-        declared = gate.Declaration(
-            arrays=tuple(gate.ArraySpec(one.name, one.shape, one.dtype) for one in phase.outputs),
-            events=phase.events,
-        )
         # Encoded afresh: nothing of the code's own file layout leaves.
-        released = gate.read_release(folder / "output", declared).array_bytes()
+        released = gate.read_release(folder / "output", _declaration(phase)).array_bytes()
     except GateError as error:
         atomic_write_text(
             folder / "outcome.json",

@@ -75,6 +75,7 @@ class Service:
         self._bulletin = Bulletin(ledger)
         self._retries = Retries()
         self._in_review: set[str] = set()
+        self._waiting_for: dict[str, str] = {}
         self._fits: dict[str, int] = {}
         # Decisions are booked by other processes; the link asks before it takes or sends anything.
         link.hears = self._hears
@@ -124,11 +125,14 @@ class Service:
         answered = 0
         undecided = self._undecided()
         submissions = self.link.submissions()
-        self._retries.keep_only({submission.job for submission in submissions})
+        jobs = {submission.job for submission in submissions}
+        self._retries.keep_only(jobs)
+        self._waiting_for = {job: why for job, why in self._waiting_for.items() if job in jobs}
         for submission in submissions:
             if stopping():
                 break
             if submission.job not in undecided and self._retries.is_due(submission.job):
+                self._waiting_for.pop(submission.job, None)
                 answered += self._handle(submission)
         if answered:
             self.link.sync()
@@ -136,6 +140,11 @@ class Service:
         # Also what is decided here must not be forgotten with a restore, such as a revoked peer.
         self.witnesses.keep_if_moved()
         return answered
+
+    @property
+    def trouble(self) -> str:
+        """What this machine keeps a job waiting for, in words; empty if nothing."""
+        return next(iter(self._waiting_for.values()), "")
 
     def _undecided(self) -> set[str]:
         """Proposals that still wait for the merchant: reading them on each pass changes nothing."""
@@ -190,6 +199,8 @@ class Service:
                 self._tell("refused", submission, str(error))
                 return self._answer(submission, "refused", "its round is over", {})
             # The share is away, the disk is full: the job stays queued and is tried again.
+            if isinstance(error, OSError):
+                self._waiting_for[submission.job] = in_words(error)
             self._tell("postponed", submission, in_words(error))
             return False
         except Exception as error:
@@ -242,14 +253,15 @@ class Service:
             # Before anything is reserved, and before any shopper's data: the reason may be told.
             check_loads(self.home, job, submission.code, digest)
         self.witnesses.check()
-        self.ledger.reserve(
-            order.study,
-            job,
-            phase.name,
-            phase.privacy_events(),
-            code_sha256=digest,
-            params_sha256=proposal.sha256,
-        )
+        with runs.room_taken(self.home, job, phase):
+            self.ledger.reserve(
+                order.study,
+                job,
+                phase.name,
+                phase.privacy_events(),
+                code_sha256=digest,
+                params_sha256=proposal.sha256,
+            )
         log.info("running", job=job, phase=phase.name)
 
         def cancelled() -> bool:
@@ -332,8 +344,8 @@ def serve(
                     service.recover()
                 if service.step(lambda: stopping):
                     pace.moved()
-                pulse.beat("running")
-                trouble = ""
+                trouble = service.trouble
+                pulse.beat("troubled" if trouble else "running", trouble)
             except (DatasiteError, OSError) as error:
                 if isinstance(error, LedgerError) and not isinstance(error, LedgerWriteError):
                     raise  # fail closed: nothing runs on books that do not verify

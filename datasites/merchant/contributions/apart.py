@@ -22,6 +22,7 @@ from typing import Any
 
 from datasites.errors import DatasiteError, ReviewError, SandboxError
 from datasites.merchant.home import MerchantHome
+from datasites.merchant.room import outputs_room
 from datasites.merchant.sandbox import Ending, RunOutcome
 from datasites.protocol import Phase
 from datasites.recipes.custom.settings import CustomSettings
@@ -159,6 +160,7 @@ def _release(
     arrays = settings.arrays(phase.name, order["n_items"])
     train = load_shop(home, load_catalogue(home)).split.train
     sums, facts = noised_sums(nest, train, arrays, event, SecureNoise())  # type: ignore[arg-type]
+    outputs_room(folder)
     out = folder / "output"
     atomic_write_bytes(
         out / "release.safetensors",

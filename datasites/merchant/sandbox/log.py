@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import BinaryIO
 
 __all__ = ["RunLog"]
@@ -11,7 +12,9 @@ _TAIL = 4096
 
 
 class RunLog:
-    """Writes printed text to a file until it is full, then only counts.
+    """Writes printed text to an unbuffered file until it is full, then only counts.
+
+    A full disk costs the log, never the run.
 
     Privacy: stays at the merchant.
     """
@@ -26,10 +29,12 @@ class RunLog:
         if errors:
             self._errors = (self._errors + data)[-_TAIL:]
         if self._left > 0:
-            self._file.write(data[: self._left])
+            with contextlib.suppress(OSError):
+                self._file.write(data[: self._left])
             self._left -= len(data)
             if self._left <= 0:
-                self._file.write(b"\n[more was printed; the log ends at 1 MB]\n")
+                with contextlib.suppress(OSError):
+                    self._file.write(b"\n[more was printed; the log ends at 1 MB]\n")
 
     def last_error(self) -> str:
         """Return the last line of errors that is not blank, without control characters."""

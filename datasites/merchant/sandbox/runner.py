@@ -52,6 +52,7 @@ def run(
     expected_digest: str | None = None,
     unsafe_no_sandbox: bool = False,
     cancelled: Callable[[], bool] | None = None,
+    before_outputs: Callable[[], None] | None = None,
 ) -> RunOutcome:
     """Run `main.py` of a folder of remote code, once.
 
@@ -75,6 +76,7 @@ def run(
             then read and send whatever this user can.
         cancelled: Asked before the code starts and a few times a second; the run ends at once
             when it says yes.
+        before_outputs: Called once the code has ended well, before its outputs are copied.
 
     Raises:
         ReviewError: The code cannot be read, has no `main.py`, or is not the approved one.
@@ -107,7 +109,7 @@ def run(
             cell = start_open(_settings(interpreter, limits, work, False), written, limits)
         stack.callback(cell.close)
         handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-        kept = RunLog(stack.enter_context(os.fdopen(handle, "wb")))
+        kept = RunLog(stack.enter_context(os.fdopen(handle, "wb", buffering=0)))
         if cancelled is None or not cancelled():
             cell.go()
         breach = _follow(cell, kept, begun, cancelled or _never)
@@ -115,6 +117,8 @@ def run(
         seconds = time.monotonic() - begun
         breach = breach or _judge_exit(cell, kept, limits)
         if breach is None:
+            if before_outputs is not None:
+                before_outputs()
             try:
                 take_outputs(cell.outputs, output, limits.output_mb * _MEGABYTE)
             except SandboxError as error:

@@ -26,6 +26,8 @@ def full_ledger() -> LedgerWriteError:
 class Passes:
     """A service whose passes go as told; the loop around it is the real one."""
 
+    trouble = ""
+
     def __init__(self, *endings: Exception | None) -> None:
         self.endings = list(endings)
         self.made = 0
