@@ -10,7 +10,7 @@ import shutil
 
 from datasites.merchant.home import MerchantHome
 from datasites.merchant.room import free_room
-from datasites.merchant.sandbox import WORK_PREFIX
+from datasites.merchant.sandbox import WORK_PREFIX, sweep_groups
 from recsys.files import sweep_leftovers
 
 __all__ = ["sweep"]
@@ -31,5 +31,6 @@ def sweep(home: MerchantHome) -> None:
         for part in (run / "inputs", run / "output", *run.glob(f"{WORK_PREFIX}*")):
             shutil.rmtree(part, ignore_errors=True)
         free_room(run)
+    sweep_groups()
     # Pages and command line write in the other folders too.
     sweep_leftovers(home.private, older_than_seconds=_STALE_SECONDS)

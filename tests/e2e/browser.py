@@ -59,6 +59,10 @@ def settle(page: Page) -> None:
     """Wait until Streamlit has finished a run of the page."""
     page.wait_for_timeout(400)
     page.locator('[data-testid="stStatusWidget"]').wait_for(state="hidden")
+    for _ in range(100):
+        if not page.locator('[data-stale="true"]:visible').count():
+            break
+        page.wait_for_timeout(200)
     page.wait_for_timeout(400)
 
 
@@ -72,7 +76,7 @@ def keep_picture(page: Page, name: str) -> None:
 
 
 def grave_faults(page: Page) -> list[str]:
-    """Serious and critical faults that axe finds: rule, how often, and where first.
+    """Serious and critical faults that axe finds: rule, how often, and the first element.
 
     Looked for twice where there are some: colours that fade in are no fault.
     """
@@ -88,7 +92,7 @@ def _faults(page: Page) -> list[str]:
 
     found = Axe().run(page).response["violations"]
     return [
-        f"{one['id']} x{len(one['nodes'])}: {one['nodes'][0]['target']}"
+        f"{one['id']} x{len(one['nodes'])}: {one['nodes'][0]['html'][:200]}"
         for one in found
         if one["impact"] in ("serious", "critical")
     ]

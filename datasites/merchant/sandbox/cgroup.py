@@ -12,7 +12,7 @@ import secrets
 import time
 from pathlib import Path
 
-__all__ = ["Cgroup"]
+__all__ = ["Cgroup", "sweep_groups"]
 
 _MOUNT = Path("/sys/fs/cgroup")
 _PREFIX = "toyfed-run-"
@@ -94,6 +94,13 @@ def _parent() -> Path | None:
                     if "pids" in (place / "cgroup.subtree_control").read_text().split():
                         return place
     return None
+
+
+def sweep_groups() -> None:
+    """Remove the groups of callers that were killed, once their last processes are gone."""
+    parent = _parent()
+    if parent is not None:
+        _sweep(parent)
 
 
 def _sweep(parent: Path) -> None:

@@ -23,8 +23,10 @@ DS, SHOP, OTHER = ("ds@example.org", 60001), ("a@shop.org", 60002), ("b@shop.org
 
 @pytest.fixture
 def market(tmp_path):
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)  # pytest closes its folders to others
+    # pytest closes its folders to others.
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder.stat().st_uid == 0 and not folder.stat().st_mode & 0o001:
+            folder.chmod(0o755)
     root = tmp_path / "market"
     for email, user in (SHOP, OTHER):
         command = [SCRIPT, root, str(DS[1]), DS[0], str(user), email]

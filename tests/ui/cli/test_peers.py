@@ -114,7 +114,9 @@ def test_what_was_refused_can_be_read_and_cleared(home: Path, desk: Path, tmp_pa
     (entry,) = facts(*quarantine)
     assert (entry["sender"], entry["size"]) == (DS, 18)
     assert "signed with its sender's pinned key" in entry["reason"]
-    assert entry["reason"][:30] in toyfed(*quarantine).stdout
+    # A narrow terminal breaks the reason over lines.
+    listed = toyfed(*quarantine).stdout
+    assert all(word in listed for word in ("expected", "encrypted", "signed"))
     shown = toyfed(*quarantine, "--show", entry["id"])
     assert shown.exit_code == 0
     assert "1b 5b 32 4a" in shown.stdout

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import websockets
+import websockets.exceptions
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
