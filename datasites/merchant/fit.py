@@ -33,6 +33,7 @@ from datasites.merchant.ledger import Ledger
 from datasites.merchant.lifeline import end_with_parent
 from datasites.merchant.slots import heavy_work
 from datasites.merchant.store import load_catalogue, load_shop
+from datasites.merchant.trouble import DISK_TROUBLES
 from datasites.recipes import recipe_named
 from recsys.artifact import load_model
 from recsys.errors import ArtifactError, ModelError, PrivacyError
@@ -56,6 +57,7 @@ __all__ = [
 ]
 
 _OUT_OF_TIME = 3600
+_DISK = 64  # plus the error's number: how the process ends that could not write
 _MOST_LOG_BYTES = 256 * 1024
 _MOST_JUDGED = 50_000  # of a larger shop, so many at even distances: minutes instead of hours
 
@@ -94,7 +96,10 @@ def verify_artefact(home: MerchantHome, folder: Path) -> None:
 
 
 def run_in_own_process(home: MerchantHome, study: str) -> None:
-    """Fit in a process of its own, so that the service stays small. Raises DatasiteError."""
+    """Fit in a process of its own, so that the service stays small.
+
+    Raises DatasiteError if it cannot be fitted, OSError while the disk is full or read-only.
+    """
     log = home.private / "fit.log"
     # Of several fits, but not of all there ever were.
     long = log.exists() and log.stat().st_size > _MOST_LOG_BYTES
@@ -109,6 +114,8 @@ def run_in_own_process(home: MerchantHome, study: str) -> None:
         )
         if done.returncode == 0:
             return
+        if (number := done.returncode - _DISK) in DISK_TROUBLES:
+            raise OSError(number, "the blend could not be written")
     raise DatasiteError(
         f"the merchant's blend for '{study}' could not be fitted; the reason is in {log}"
     )
@@ -267,5 +274,10 @@ def _plain(figures: Mapping[str, float]) -> dict[str, Any]:
 
 if __name__ == "__main__":
     end_with_parent()
-    with heavy_work():
-        fit(MerchantHome.open(Path(sys.argv[1])), sys.argv[2])
+    try:
+        with heavy_work():
+            fit(MerchantHome.open(Path(sys.argv[1])), sys.argv[2])
+    except OSError as error:
+        if error.errno not in DISK_TROUBLES:
+            raise
+        sys.exit(_DISK + error.errno)

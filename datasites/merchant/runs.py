@@ -103,7 +103,8 @@ def execute(
         cpu_seconds=home.settings.wall_seconds,
     )
     recipe = json.loads((folder / "inputs" / "job" / "job.json").read_text())["recipe"]
-    with heavy_work():
+    with heavy_work(), contextlib.ExitStack() as broken_off:
+        broken_off.callback(free_room, folder)
         start_room(folder)
         if is_program(recipe):
             outcome = run_apart(home, job, code_folder, code_sha256, cancelled)
@@ -123,17 +124,17 @@ def execute(
                 cancelled=cancelled,
                 before_outputs=lambda: outputs_room(folder),
             )
+        broken_off.pop_all()
     if is_program(recipe):
         hold_back(outcome.seconds, cancelled)  # in nobody's turn
-    free_room(folder)  # also where the code failed
     facts = {
         "ok": outcome.ok,
         "reason": outcome.reason,
         "seconds": outcome.seconds,
         "peak_mb": outcome.peak_mb,
     }
-    atomic_write_text(folder / "outcome.json", json.dumps(facts), mode=0o600)
     if not outcome.ok:
+        _note_outcome(folder, facts)
         # An error's own text may quote a purchase: it stays in outcome.json and log.txt, while
         # this reason goes into the service's log and the ledger.
         failed = outcome.ending is sandbox.Ending.FAILED
@@ -142,11 +143,7 @@ def execute(
         # Encoded afresh: nothing of the code's own file layout leaves.
         released = gate.read_release(folder / "output", _declaration(phase)).array_bytes()
     except GateError as error:
-        atomic_write_text(
-            folder / "outcome.json",
-            json.dumps(facts | {"ok": False, "reason": str(error)}),
-            mode=0o600,
-        )
+        _note_outcome(folder, facts | {"ok": False, "reason": str(error)})
         raise
     finally:
         shutil.rmtree(folder / "inputs", ignore_errors=True)
@@ -155,10 +152,19 @@ def execute(
         "sha256": hashlib.sha256(released).hexdigest(),
         "bytes": len(released),
     }
+    free_room(folder)
     atomic_write_bytes(folder / _ARRAYS, released)
     atomic_write_text(folder / _FACTS, json.dumps(booked))
+    _note_outcome(folder, facts)
     shutil.rmtree(folder / "output", ignore_errors=True)
     return booked
+
+
+def _note_outcome(folder: Path, facts: dict[str, Any]) -> None:
+    """Write down how a run ended, to look at; a full disk costs the note, not the run."""
+    free_room(folder)
+    with contextlib.suppress(OSError):
+        atomic_write_text(folder / "outcome.json", json.dumps(facts), mode=0o600)
 
 
 def has_release(home: MerchantHome, job: str) -> bool:

@@ -6,7 +6,7 @@ import errno
 
 from datasites.errors import LedgerWriteError
 
-__all__ = ["in_words"]
+__all__ = ["DISK_TROUBLES", "in_words"]
 
 _GOES_ON = "the service goes on by itself then"
 _FULL = f"disk full: free some space, {_GOES_ON}"
@@ -17,6 +17,7 @@ _KNOWN = {
     errno.EROFS: f"the disk is read-only: mount it writable, {_GOES_ON}",
     errno.EACCES: f"a folder may not be written: set its permissions right, {_GOES_ON}",
 }
+DISK_TROUBLES = frozenset(_KNOWN)
 
 
 def in_words(error: Exception) -> str:
