@@ -6,10 +6,20 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 from datasites.errors import SettingsError
 
-__all__ = ["check_apart", "check_private_file", "private_folder", "problems"]
+__all__ = [
+    "check_apart",
+    "check_private_file",
+    "damaged",
+    "private_folder",
+    "problems",
+    "read_private",
+]
+
+T = TypeVar("T")
 
 
 def private_folder(path: Path) -> Path:
@@ -21,6 +31,31 @@ def private_folder(path: Path) -> Path:
     _check_owner(path, stat.S_ISDIR, "folder")
     path.chmod(0o700)
     return path
+
+
+def read_private(path: Path, parse: Callable[[bytes], T], to_do: str) -> T:
+    """Read one of our own files.
+
+    Args:
+        path: The file.
+        parse: What its bytes mean; may raise whatever damaged bytes set off.
+        to_do: What helps if it is damaged, as a sentence.
+
+    Raises: FileNotFoundError if it is missing, SettingsError that names it if it is damaged.
+    """
+    try:
+        return parse(path.read_bytes())
+    except (IsADirectoryError, PermissionError) as error:
+        raise damaged(path, str(error.strerror), to_do) from None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, EOFError):
+        # Such an error's text may quote the file.
+        raise damaged(path, "it cannot be read", to_do) from None
+
+
+def damaged(path: Path, found: str, to_do: str) -> SettingsError:
+    """The error that names a damaged file of our own, without the way to it."""
+    name = "/".join(path.parts[-2:])
+    return SettingsError(f"expected a whole file {name}, found a damaged one ({found}). {to_do}")
 
 
 def check_private_file(path: Path) -> None:

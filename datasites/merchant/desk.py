@@ -7,6 +7,7 @@ part of an approved proposal, comes from the same data scientist and brings the 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from dataclasses import dataclass
@@ -14,12 +15,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from datasites.errors import BudgetError, ReviewError
+from datasites.errors import BudgetError, ReviewError, SettingsError
 from datasites.merchant import code as remote_code
 from datasites.merchant.contributions.apart import is_program
 from datasites.merchant.home import MerchantHome
 from datasites.merchant.ledger import Approval, Ledger
 from datasites.merchant.scan import Finding, scan_code
+from datasites.private import damaged, read_private
 from datasites.protocol import Phase, Proposal, Result, Round
 from datasites.recipes import recipe_named, recipe_names
 from recsys.errors import ToyFedError
@@ -35,6 +37,7 @@ __all__ = [
     "approve",
     "check_result",
     "check_round",
+    "damaged_requests",
     "file_request",
     "reject",
     "requests",
@@ -43,6 +46,10 @@ __all__ = [
 ]
 
 APPROVAL_DAYS = 30
+_MEND = (
+    "Put the study's folder back from a backup; nothing of it runs until then, and everything else "
+    "goes on. One that is not decided yet may be removed instead: it is filed again."
+)
 
 
 @dataclass(frozen=True)
@@ -128,19 +135,37 @@ def file_request(
 
 def requests(home: MerchantHome, ledger: Ledger) -> list[Request]:
     """Every request that ever arrived, newest first."""
-    found = [
-        _read_request(home, ledger, path.parent.name)
-        for path in home.requests.glob("[a-z0-9]*/request.json")
-    ]
+    found = []
+    for path in home.requests.glob("[a-z0-9]*/request.json"):
+        with contextlib.suppress(SettingsError):
+            found.append(_read_request(home, ledger, path.parent.name))
     return sorted(found, key=lambda request: request.received_at, reverse=True)
+
+
+def damaged_requests(home: MerchantHome, ledger: Ledger) -> list[str]:
+    """What is wrong with requests whose files cannot be read, in words; the others go on."""
+    found = []
+    for study in sorted({request.study for request in ledger.requests()}):
+        try:
+            _read_request(home, ledger, study)
+        except (SettingsError, ReviewError) as error:
+            found.append(str(error))
+    return found
+
+
+def _facts(data: bytes) -> dict[str, str]:
+    facts = json.loads(data)
+    return {name: str(facts[name]) for name in ("job", "sender", "received_at", "code_sha256")}
 
 
 def _read_request(home: MerchantHome, ledger: Ledger, study: str) -> Request:
     folder = home.requests / study
     try:
-        facts = json.loads((folder / "request.json").read_text())
-        proposal = Proposal.model_validate_json((folder / "proposal.json").read_text())
-    except FileNotFoundError:
+        facts = read_private(folder / "request.json", _facts, _MEND)
+        proposal = read_private(folder / "proposal.json", Proposal.model_validate_json, _MEND)
+    except FileNotFoundError as error:
+        if folder.is_dir():
+            raise damaged(Path(error.filename), "it is missing", _MEND) from None
         names = sorted(path.parent.name for path in home.requests.glob("[a-z0-9]*/request.json"))
         raise ReviewError(
             f"expected a request for the study '{study}', found "
@@ -343,6 +368,9 @@ def _same_study(
             f"'{submission.job}' refers to another proposal than the approved one: settings, "
             "phases or cost differ. Propose them as a new study."
         )
+    if not (home.requests / message.study).is_dir():
+        # Not the sender's doing, and not for its eyes: which other studies are here.
+        raise damaged(home.requests / message.study, "it is missing", _MEND)
     request = _read_request(home, ledger, message.study)
     if (request.code_sha256, request.proposal.sha256) != (
         approval.code_sha256,

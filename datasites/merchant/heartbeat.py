@@ -7,14 +7,26 @@ import os
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 
 from datasites.merchant.home import MerchantHome
 from recsys.files import atomic_write_text
 
-__all__ = ["Heartbeat"]
+__all__ = ["Heartbeat", "read_beat"]
 
 # Each is a write that waits for the disk; a page calls a service silent after half a minute.
 _EVERY_SECONDS = 10.0
+
+
+def read_beat(home: MerchantHome) -> dict[str, Any]:
+    """What the service said last; nothing if it never did, or if its file is damaged."""
+    try:
+        beat: dict[str, Any] = json.loads(home.heartbeat.read_bytes())
+        return {str(name): value for name, value in beat.items()}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, AttributeError):
+        return {"state": "not known", "detail": "service.json is damaged; a service renews it"}
 
 
 class Heartbeat:

@@ -87,7 +87,7 @@ class MerchantHome:
             ) from None
         except (ValidationError, TypeError) as error:
             raise SettingsError(f"{file} does not hold a merchant's settings: {error}") from None
-        except (ValueError, RecursionError) as error:
+        except (ValueError, RecursionError, IsADirectoryError, PermissionError) as error:
             raise SettingsError(
                 f"{file} is not readable as TOML: {error}. Mend that line."
             ) from None

@@ -144,7 +144,7 @@ def carry_out(home: MerchantHome, ledger: Ledger, link: MerchantLink) -> None:
     }
     text = json.dumps(facts)
     file = home.private / "peers.json"
-    if not file.exists() or file.read_text() != text:
+    if not file.exists() or file.read_bytes() != text.encode():
         atomic_write_text(file, text, mode=0o600)
 
 
@@ -161,7 +161,7 @@ def seen(home: MerchantHome, ledger: Ledger) -> dict[str, Any]:
         own = str(found["own_fingerprint"])
     except FileNotFoundError:
         own, listed = "(start the service once to make keys)", []
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, IsADirectoryError, PermissionError):
         raise SettingsError(
             f"expected {file.name} to hold a list of peers, found a damaged file. Remove it: the "
             "service writes it anew, and approvals are in the ledger."

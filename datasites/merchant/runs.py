@@ -169,12 +169,23 @@ def _note_outcome(folder: Path, facts: dict[str, Any]) -> None:
 
 def has_release(home: MerchantHome, job: str) -> bool:
     """Whether this run's release passed the gate and was kept whole."""
-    return (_folder(home, job) / _FACTS).exists()
+    try:
+        return bool(release_files(home, job))
+    except ReviewError:
+        return False
 
 
 def release_facts(home: MerchantHome, job: str) -> dict[str, Any]:
-    """What the ledger books about a kept release."""
-    facts: dict[str, Any] = json.loads((_folder(home, job) / _FACTS).read_text())
+    """What the ledger books about a kept release. Raises ReviewError if that is damaged."""
+    try:
+        facts: dict[str, Any] = json.loads((_folder(home, job) / _FACTS).read_bytes())
+        if not isinstance(facts["sha256"], str):
+            raise TypeError
+    except (OSError, ValueError, KeyError, TypeError):
+        raise ReviewError(
+            f"expected what is known of the release of '{job}' in {_FACTS}, found a missing or "
+            "damaged file. It is not sent."
+        ) from None
     return facts
 
 
@@ -186,6 +197,10 @@ def release_files(home: MerchantHome, job: str) -> dict[str, bytes]:
         raise ReviewError(
             f"the release of '{job}' is no longer kept: it was delivered before. It is not sent "
             "again; the data scientist has it."
+        ) from None
+    except (IsADirectoryError, PermissionError):
+        raise ReviewError(
+            f"expected the release of '{job}' in {_ARRAYS}, found a damaged file. It is not sent."
         ) from None
     if hashlib.sha256(released).hexdigest() != release_facts(home, job)["sha256"]:
         raise ReviewError(

@@ -97,6 +97,7 @@ class Service:
             if runs.has_release(self.home, job):
                 self._commit(job, runs.release_facts(self.home, job))
             else:
+                # Also where what was kept is damaged by now: it is then not what was checked.
                 self.ledger.fail(job, "interrupted: the service stopped during this run")
                 log.warning("run was interrupted", job=job)
         leftovers.sweep(self.home)

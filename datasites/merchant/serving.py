@@ -11,21 +11,31 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
+import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from datasites.errors import SettingsError
 from datasites.merchant.fit import Mix, own_components, shared_components
 from datasites.merchant.home import MerchantHome
 from datasites.merchant.stock import read_stock
 from datasites.merchant.store import load_catalogue, load_shop
+from datasites.private import damaged, read_private
+from datasites.protocol import safe_name
 from recsys.data import Catalogue, Interactions
 from recsys.files import atomic_write_bytes, atomic_write_text
 from recsys.models import Blend, Recommender
 from recsys.serving import Filters, Shelf, Suggestion
 
 __all__ = ["Filters", "ServedShop", "Suggestion", "open_shop", "write_bundle"]
+
+_BUNDLE = re.compile(r"[a-z0-9][a-z0-9-]{0,120}\.npz")
+_MEND = "Put private/serving back from a backup; the next model that arrives writes it anew."
 
 
 def write_bundle(
@@ -108,12 +118,29 @@ class ServedShop:
         return self._shelves[True].similar(item, n)
 
 
+def _current(data: bytes) -> dict[str, Any]:
+    facts: dict[str, Any] = json.loads(data)
+    safe_name(facts["study"])
+    if not _BUNDLE.fullmatch(facts["bundle"]):
+        raise ValueError("not a bundle of this folder")
+    for weights in ("alone", "federated", "units"):
+        facts[weights] = {str(name): float(one) for name, one in facts[weights].items()}
+    return facts
+
+
+def _arrays(data: bytes) -> dict[str, NDArray[Any]]:
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as packed:
+            return {key: packed[key] for key in packed.files}
+    except (zipfile.BadZipFile, zlib.error, OSError) as error:
+        raise ValueError("not whole") from error
+
+
 def open_shop(home: MerchantHome) -> ServedShop:
     """Open a shop for its pages. Raises SettingsError if it has no data or no model yet."""
     try:
-        facts = json.loads((home.serving / "current.json").read_text())
-        with np.load(home.serving / facts["bundle"], allow_pickle=False) as packed:
-            stored = {key: packed[key] for key in packed.files}
+        facts = read_private(home.serving / "current.json", _current, _MEND)
+        stored = read_private(home.serving / facts["bundle"], _arrays, _MEND)
     except FileNotFoundError:
         raise SettingsError(
             f"expected a model to serve at {home.settings.name}, found none yet: it arrives with "
@@ -128,7 +155,10 @@ def open_shop(home: MerchantHome) -> ServedShop:
             for key, array in stored.items()
             if key.startswith(prefix)
         }
-        component.restore(arrays, catalogue)
+        try:
+            component.restore(arrays, catalogue)
+        except (KeyError, ValueError, TypeError):
+            raise damaged(home.serving / facts["bundle"], "arrays are missing", _MEND) from None
     shop = load_shop(home, catalogue)
     shared = shared_components(home, facts["study"])
     for component in shared.values():

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from datasites.merchant.home import MerchantHome
+from datasites.private import read_private
 from recsys.errors import DataError
 from recsys.files import atomic_write_text
 
@@ -66,7 +67,11 @@ def read_stock(home: MerchantHome, catalogue: Catalogue) -> NDArray[np.bool_] | 
     import numpy as np
 
     try:
-        ids = (home.serving / _FILE).read_text(encoding="utf-8").split("\n")
+        ids = read_private(
+            home.serving / _FILE,
+            lambda data: data.decode().split("\n"),
+            "Hand the list of what is in stock over again.",
+        )
     except FileNotFoundError:
         return None
     found: NDArray[np.bool_] = np.isin(catalogue.item_ids.astype(str), ids)

@@ -32,8 +32,9 @@ from datasites.errors import (
     TransportError,
 )
 from datasites.pace import Pace
-from datasites.protocol import Proposal, Result, Round, StateRef
+from datasites.protocol import Result, Round, StateRef
 from datasites.recipes import recipe_named
+from datasites.study import files as study_files
 from datasites.study.home import ScientistHome
 from datasites.study.journal import Progress, recorded
 from datasites.study.settings import StudySettings
@@ -67,7 +68,7 @@ class Coordinator:
         self.link = link
         self.folder = home.study(study)
         self.settings = StudySettings.read(self.folder / "study.toml")
-        self.proposal = _read_proposal(self.folder)
+        self.proposal = study_files.read_proposal(self.folder)
         self.recipe = recipe_named(self.proposal.recipe).of_study(self.folder)
         self._clock = clock
         self._away = 0.0
@@ -85,11 +86,7 @@ class Coordinator:
 
     def checkpoint(self) -> dict[str, Any]:
         """The last checkpoint: finished phases and who contributed to each."""
-        try:
-            found: dict[str, Any] = json.loads((self.folder / "checkpoint.json").read_text())
-        except FileNotFoundError:
-            return {"finished": [], "contributors": {}, "dropped": {}}
-        return found
+        return study_files.read_checkpoint(self.folder)
 
     # -- the study itself ---------------------------------------------------------------------
 
@@ -172,7 +169,7 @@ class Coordinator:
         Returns whom nothing could be sent, and why: one merchant's key must not stop the others.
         """
         sent_file = self.folder / "sent" / f"{phase}.json"
-        sent: dict[str, Any] = json.loads(sent_file.read_text()) if sent_file.exists() else {}
+        sent = study_files.read_sent(sent_file)
         arrays = self.recipe.state_for(phase, state)
         files = {"state.safetensors": save_arrays(arrays)} if arrays else {}
         name = f"{self.proposal.study}-{phase}"
@@ -285,7 +282,7 @@ class Coordinator:
     def _load_state(self, done: dict[str, Any]) -> dict[str, np.ndarray]:
         if not done["finished"]:
             return self._first_state()
-        return load_arrays((self.folder / done["state"]).read_bytes())
+        return study_files.read_state(self.folder / str(done.get("state")))
 
     def _first_state(self) -> dict[str, np.ndarray]:
         catalogue, _ = read_catalogue(self.home.catalogue)
@@ -321,12 +318,12 @@ class Coordinator:
         from datasites.study.result import write_result
 
         artefact = self.folder / "artefact"
-        if not (artefact / "MODEL_CARD.md").exists():
+        if not study_files.is_whole(artefact):
             write_result(self, state)
         yield Progress("model", detail=str(artefact))
         name = f"{self.proposal.study}-result"
         sent_file = self.folder / "sent" / "result.json"
-        sent = json.loads(sent_file.read_text()) if sent_file.exists() else []
+        sent = study_files.read_sent(sent_file)
         files = {path.name: path.read_bytes() for path in sorted(artefact.iterdir())}
 
         def message(reference: StateRef | None) -> Result:
@@ -342,7 +339,7 @@ class Coordinator:
             try:
                 if merchant not in sent:
                     yield from self._submit(merchant, name, files, message)
-                    sent.append(merchant)
+                    sent[merchant] = True
                     atomic_write_text(sent_file, json.dumps(sent))
                 waiting.append(merchant)
             except PeerError as error:
@@ -389,13 +386,3 @@ def _only_one(folder: Path) -> Iterator[None]:
 def proposal_job(study: str) -> str:
     """The name of the job that carries a study's proposal."""
     return f"{study}-proposal"
-
-
-def _read_proposal(folder: Path) -> Proposal:
-    try:
-        return Proposal.model_validate_json((folder / "proposal.json").read_text())
-    except FileNotFoundError:
-        raise SettingsError(
-            f"expected a submitted study in {folder}, found no proposal.json. "
-            "Send it with `toyfed study submit` first."
-        ) from None

@@ -11,6 +11,7 @@ from datasites.errors import SettingsError
 from datasites.protocol import Proposal
 from datasites.recipes import recipe_named
 from datasites.study.coordinator import proposal_job
+from datasites.study.files import read_proposal
 from datasites.study.home import ScientistHome
 from datasites.study.settings import StudySettings
 from recsys.data import read_catalogue
@@ -103,7 +104,7 @@ def submit(home: ScientistHome, link: ScientistLink, study: str) -> Proposal:
     folder = home.study(study)
     file = folder / "proposal.json"
     if file.exists():
-        earlier = Proposal.model_validate_json(file.read_text())
+        earlier = read_proposal(folder)
         if earlier.sha256 != proposal.sha256:
             raise SettingsError(
                 f"'{study}' was submitted with other settings than study.toml holds now. "

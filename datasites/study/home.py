@@ -73,7 +73,7 @@ class ScientistHome:
                 f"expected a study desk in {root}, found no scientist.toml. "
                 "Make one with `toyfed study init --home DIR`, or name the right folder."
             ) from None
-        except (ValueError, TypeError, RecursionError) as error:
+        except (ValueError, TypeError, RecursionError, IsADirectoryError, PermissionError) as error:
             raise SettingsError(f"{file} is not usable: {error}. Mend it.") from None
 
     @property

@@ -57,7 +57,7 @@ def read_journal(folder: Path) -> list[Moment]:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(0, size - _MOST_BYTES))
             lines = file.read().decode(errors="replace").splitlines()
-    except FileNotFoundError:
+    except OSError:
         return []
     found = []
     for line in lines:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from datasites.recipes.private_als.recipe import QUALITY_FIGURES
+from datasites.study.files import read_sent
 from recsys.artifact import SharedModel, save_model
 from recsys.files import atomic_write_text
 from recsys.privacy import spent
@@ -31,7 +31,11 @@ def write_result(study: Coordinator, state: dict[str, np.ndarray]) -> Path:
     # What was asked of a merchant counts, whether its update came in time or not: a late update
     # has left its datasite, and a failed run stays spent in its ledger.
     asked = {
-        phase.name: list(json.loads((study.folder / "sent" / f"{phase.name}.json").read_text()))
+        phase.name: list(
+            # A lost list must not make anybody's epsilon smaller: then all count as asked.
+            read_sent(study.folder / "sent" / f"{phase.name}.json")
+            or study.settings.study.merchants
+        )
         for phase in proposal.phases
     }
     released = {

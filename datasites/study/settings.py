@@ -117,7 +117,7 @@ class StudySettings(_Section):
                 f"expected a study in {path}, found no such file. "
                 "Start one with `toyfed study new NAME --merchants ...`."
             ) from None
-        except (ValueError, RecursionError) as error:
+        except (ValueError, RecursionError, IsADirectoryError, PermissionError) as error:
             # Numbers of thousands of digits and brackets without end are no TOMLDecodeError.
             raise SettingsError(f"{path} is not readable as TOML: {error}. Mend it.") from None
         return parse_study(values, where=str(path))

@@ -272,13 +272,16 @@ class JobShelf:
 
     def _records(self, kind: str) -> Iterator[JobRecord]:
         for file in (self._private / kind).glob("*.json"):
-            with contextlib.suppress(FileNotFoundError):
+            # A damaged record costs its own job, never the others.
+            with contextlib.suppress(FileNotFoundError, ValueError, KeyError, TypeError):
                 yield _read_record(file)
 
     def _next_timestamp(self) -> float:
         """Later than every earlier one: readers ask for what came after the last they saw."""
         file = self._private / "clock.json"
-        last = float(json.loads(file.read_text())) if file.exists() else 0.0
+        last = 0.0
+        with contextlib.suppress(FileNotFoundError, ValueError, TypeError):
+            last = float(json.loads(file.read_bytes()))
         now = max(time.time(), last + 1e-5)
         atomic_write_text(file, json.dumps(now), mode=0o600)
         return now

@@ -89,6 +89,13 @@ def guarded(command: Callable[P, T]) -> Callable[P, T]:
             else:
                 code = 1
             raise typer.Exit(code) from None
+        except OSError as error:
+            from datasites.merchant.trouble import in_words
+
+            # Full, read-only, closed to this user, or a folder where a file should be.
+            where = f": {error.filename}" if error.filename else ""
+            _say(f"{in_words(error)}{where}")
+            raise typer.Exit(1) from None
 
     return wrapper
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,7 +14,7 @@ from rich.table import Table
 
 from ui.cli import ledger as ledger_verbs
 from ui.cli import peers
-from ui.cli.console import DatasiteHomeOption, JsonOption, console, emit, guarded
+from ui.cli.console import DatasiteHomeOption, JsonOption, console, emit, guarded, stderr
 
 app = typer.Typer(
     help="For merchants: run a datasite, review requests, keep the ledger.", no_args_is_help=True
@@ -167,6 +166,8 @@ def requests(
                 request.status,
             )
         console.print(table if found else "No requests yet.")
+        for problem in desk.damaged_requests(opened, ledger):
+            stderr.print(f"[yellow]{escape(problem)}[/]", highlight=False)
         return
     review = desk.review(opened, ledger, study)
     if json_output:
@@ -233,10 +234,11 @@ def revoke(study: str, home: DatasiteHomeOption = HOME) -> None:
 def status(home: DatasiteHomeOption = HOME, json_output: JsonOption = False) -> None:
     """Is the service running, and what waits for you?"""
     from datasites.merchant import Ledger, MerchantHome, desk
+    from datasites.merchant.heartbeat import read_beat
 
     opened = MerchantHome.open(home)
     ledger = Ledger.open(opened.ledger_path)
-    beat = json.loads(opened.heartbeat.read_text()) if opened.heartbeat.exists() else {}
+    beat = read_beat(opened)
     waiting = [one.study for one in desk.requests(opened, ledger) if one.status == "pending"]
     facts = {
         "name": opened.settings.name,

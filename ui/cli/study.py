@@ -19,6 +19,7 @@ app = typer.Typer(
     help="For data scientists: compose a study, submit it, run its rounds.", no_args_is_help=True
 )
 HOME = Path("toyfed-study")
+_ANEW = "Run the study again: it is written anew."
 
 
 @app.command()
@@ -233,6 +234,8 @@ def run(name: str, home: StudyHomeOption = HOME) -> None:
 @guarded
 def report(name: str, home: StudyHomeOption = HOME, json_output: JsonOption = False) -> None:
     """The model card: settings, merchants, privacy, and the noised quality that was released."""
+    from datasites.private import read_private
+
     opened = _home(home)
     folder = opened.study(name) / "artefact"
     if not (folder / "MODEL_CARD.md").exists():
@@ -243,11 +246,11 @@ def report(name: str, home: StudyHomeOption = HOME, json_output: JsonOption = Fa
             f"Run it: toyfed study run {name}"
         )
     if json_output:
-        emit(json.loads((folder / "manifest.json").read_text()))
+        emit(read_private(folder / "manifest.json", json.loads, _ANEW))
         return
     from rich.markdown import Markdown
 
-    console.print(Markdown((folder / "MODEL_CARD.md").read_text()))
+    console.print(Markdown(read_private(folder / "MODEL_CARD.md", bytes.decode, _ANEW)))
 
 
 def describe(progress: Any) -> str:
