@@ -23,12 +23,16 @@ class Services:
         self.logs = logs
         self._running: dict[Path, subprocess.Popen[bytes]] = {}
 
+    def command(self, home: MerchantHome) -> list[str]:
+        """What starts a merchant's service."""
+        return [sys.executable, "-m", "datasites.merchant", str(home.root)]
+
     def start(self, home: MerchantHome) -> None:
         """Start a merchant's service; its output goes to a log file of its own."""
         self.logs.mkdir(parents=True, exist_ok=True)
         with (self.logs / f"{home.root.name}.log").open("ab") as log:
             self._running[home.root] = subprocess.Popen(
-                [sys.executable, "-m", "datasites.merchant", str(home.root)],
+                self.command(home),
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,

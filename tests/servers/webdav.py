@@ -1,4 +1,4 @@
-"""wsgidav on cheroot, with one user and a folder on disk."""
+"""wsgidav on cheroot: a folder on disk for one user, and below /open one for everybody."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ def main() -> None:
     from wsgidav.wsgidav_app import WsgiDAVApp
 
     port, folder = int(sys.argv[1]), Path(sys.argv[2])
+    (folder / "open").mkdir(exist_ok=True)
     app = WsgiDAVApp(
         {
-            "provider_mapping": {"/": str(folder / "share")},
-            "simple_dc": {"user_mapping": {"*": {"toys": {"password": "of-toys"}}}},
+            "provider_mapping": {"/": str(folder / "share"), "/open": str(folder / "open")},
+            "simple_dc": {"user_mapping": {"*": {"toys": {"password": "of-toys"}}, "/open": True}},
             "http_authenticator": {"accept_basic": True, "accept_digest": False},
             "verbose": 1,
         }
     )
-    server = Server((os.environ.get("TOYFED_TEST_HOST", "127.0.0.1"), port), app, numthreads=8)
+    server = Server(("127.0.0.1", port), app, numthreads=8)
     server.prepare()
     (folder / f"ready-{os.getpid()}").touch()
     server.serve()
