@@ -294,8 +294,8 @@ def approve(
     if not found.shipped and found.noised_here and not read_foreign_code:
         raise ReviewError(
             f"'{study}' brings a program of its author's. ToyFed itself clips, sums and adds the "
-            "noise, so it cannot cost more privacy than it declares; what it computes, and whether "
-            "that is worth the budget, is for you to judge. Look at it (`toyfed datasite requests "
+            "noise, so its sums cost no more privacy than it declares (how long a run takes is not "
+            "hidden); what it computes, and whether that is worth the budget, is for you to judge. Look at it (`toyfed datasite requests "
             "STUDY --code`), then approve with --i-have-read-the-code, or reject it."
         )
     if not found.shipped and not read_foreign_code:

@@ -38,7 +38,8 @@ class RowLimits:
     """What a program may use for one shopper.
 
     Args:
-        milliseconds: processor time; by the clock it may take ten times as long, and a second.
+        milliseconds: processor time; by the clock it may take five times as long, and half a
+            second.
         memory_mb: memory, beside the libraries.
     """
 
@@ -48,7 +49,7 @@ class RowLimits:
     @property
     def wall_seconds(self) -> float:
         """The backstop, for a child that waits instead of computing."""
-        return 1.0 + self.milliseconds / 100
+        return 0.5 + self.milliseconds / 200
 
 
 class Nest:
@@ -124,8 +125,9 @@ class Nest:
     def row(self, history: np.ndarray) -> Answer:
         """What the program returns for one shopper, int32 [n] toys, oldest first.
 
-        Whatever goes wrong with a child is an answer without a row; only a machine on which no
-        sandbox starts any more raises SandboxError.
+        Whatever goes wrong with a child is an answer without a row. A sandbox that breaks off,
+        which no child can bring about, raises SandboxError: a second one would be laid out
+        otherwise in memory, and rows before and after it could be told apart.
 
         Privacy: stays at the merchant.
         """
@@ -139,16 +141,16 @@ class Nest:
         self._stack.close()
 
     def _ask(self, page: Page) -> None:
-        if self._process is None:
-            self._start()
         try:
-            socket.send_fds(self._channel, [b"s"], [page.handle])
-            said = self._channel.recv(1)
+            self._words.send(b"g")
+            socket.send_fds(self._pages, [b"s"], [page.handle])
+            said = self._pages.recv(1)
         except OSError:
             said = b""
         if said != b"d":
             # The page must not be read while a child could still write in it.
             self._end()
+            raise SandboxError("the sandbox for programs broke off")
 
     def _check_loads(self) -> None:
         with Page(np.zeros(0, np.int32), self._arrays, row=False) as page:
@@ -162,8 +164,8 @@ class Nest:
 
     def _start(self) -> None:
         interpreter = find_interpreter()
-        ours, theirs = socket.socketpair()
-        words = [
+        (self._words, words), (self._pages, pages) = socket.socketpair(), socket.socketpair()
+        options = [
             *("--unshare-all", "--unshare-user", "--uid", _NOBODY, "--gid", _NOBODY),
             *("--hostname", "sandbox", "--new-session", "--die-with-parent"),
             # For making a child's own numbering of processes; the children have given it up.
@@ -178,28 +180,30 @@ class Nest:
             *read_only(_ZYGOTE, "/zygote.py"),
             *("--remount-ro", "/", "--chdir", "/"),
         ]
-        with theirs:
+        with words, pages:
             try:
                 self._process = subprocess.Popen(
                     [
-                        *(str(working_bwrap()), *words, "--"),
-                        *(str(interpreter.executable), "-I", "-B", "/zygote.py"),
-                        str(theirs.fileno()),
+                        *(str(working_bwrap()), *options, "--"),
+                        # Not -I, which would ignore the fixed seed of hashes below.
+                        *(str(interpreter.executable), "-s", "-P", "-B", "/zygote.py"),
+                        *(str(words.fileno()), str(pages.fileno())),
                     ],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.PIPE,
-                    env={f"{name}_NUM_THREADS": "1" for name in ("OPENBLAS", "OMP", "MKL")},
-                    pass_fds=[theirs.fileno()],
+                    env={f"{name}_NUM_THREADS": "1" for name in ("OPENBLAS", "OMP", "MKL")}
+                    | {"PYTHONHASHSEED": "0"},
+                    pass_fds=[words.fileno(), pages.fileno()],
                     start_new_session=True,
                 )
             except OSError as error:
-                ours.close()
+                self._words.close()
+                self._pages.close()
                 raise SandboxError(f"the sandbox does not start: {error.strerror}") from None
-        self._channel = ours
-        ours.settimeout(_START_SECONDS)
+        self._pages.settimeout(_START_SECONDS)
         try:
-            ready = ours.recv(1)
+            ready = self._pages.recv(1)
         except OSError:
             ready = b""
         if ready != b"r":
@@ -208,7 +212,7 @@ class Nest:
             raise SandboxError(
                 f"the sandbox for programs does not start: {problem}. Run `toyfed doctor`"
             )
-        ours.settimeout(self._limits.wall_seconds + _LAG_SECONDS)
+        self._pages.settimeout(self._limits.wall_seconds + _LAG_SECONDS)
 
     def _problem(self) -> str:
         assert self._process is not None
@@ -220,7 +224,8 @@ class Nest:
     def _end(self) -> None:
         if self._process is None:
             return
-        self._channel.close()
+        self._words.close()
+        self._pages.close()
         self._process.kill()
         self._process.wait()
         if self._process.stderr is not None:

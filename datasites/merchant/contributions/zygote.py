@@ -1,9 +1,15 @@
 """Runs a program for one shopper at a time: the only thing that starts inside the sandbox.
 
 This file is ToyFed's own and runs alone, without the package around it. It loads numpy and the
-public state, and then makes a child for every shopper. It never sees a history: it is handed an
-open page of memory, hands that to a child and lets go of it. The program's first line runs in the
-child, so that nothing of the program outlives a shopper.
+public state. Then, for every shopper:
+
+    pristine process  --copies itself-->  the next pristine process, which waits for the next word
+          |
+          takes the shopper's page, makes a child for the program, times it, and ends
+
+Only a process that was copied *before* it met a shopper goes on. So whatever is learnt of one (how
+long her child took, how it ended, which number it had) is in memory that nobody inherits. The
+program's first line runs in the child.
 
 The child is process 1 of a namespace of its own, has no open file, no right, no way to write, to
 signal, to start anything or to read a clock, and dies with its answer.
@@ -131,9 +137,9 @@ def _preload(text: str) -> None:
 
 
 def main() -> None:
-    """Answer the trusted side until it closes the channel."""
+    """Answer the trusted side until it closes the channels: words, and pages with their answers."""
     sys.path.append("/packages")
-    channel = socket.socket(fileno=int(sys.argv[1]))
+    words, pages = (socket.socket(fileno=int(one)) for one in sys.argv[1:3])
     libc.prctl(_DUMPABLE, 0, 0, 0, 0)
     program = Program()
     _warm_up()
@@ -142,24 +148,39 @@ def main() -> None:
     gc.collect()
     gc.freeze()
     gc.disable()
-    channel.send(b"r")
-    while True:
-        word, handles, _, _ = socket.recv_fds(channel, 1, 1)
-        if not word or not handles:
-            return
-        pid = libc.syscall(
-            ctypes.c_long(program.job["kernel"]["clone"]),
-            ctypes.c_long(_NEW_PIDS | signal.SIGCHLD),
-            *(ctypes.c_long(0),) * 4,
-        )
+    # The sandbox lives as long as the process that it was started with: this one, which waits.
+    clone = ctypes.c_long(program.job["kernel"]["clone"])
+    if _copy(clone, 0) != 0:
+        words.close()
+        pages.close()
+        while True:
+            signal.pause()
+    pages.send(b"r")
+    # From here on a pristine process does nothing but wait for a word, always the same one, and
+    # copy itself. What it does is the same for every shopper, and so is its memory.
+    while words.recv(1):
+        if _copy(clone, 0) != 0:
+            _serve(program, pages, clone)
+
+
+def _copy(clone: ctypes.c_long, flags: int) -> int:
+    """Make a copy of this process: 0 in the copy. Past Python, whose own way to do it counts."""
+    found: int = libc.syscall(clone, ctypes.c_long(flags), *(ctypes.c_long(0),) * 4)
+    return found
+
+
+def _serve(program: Program, pages: socket.socket, clone: ctypes.c_long) -> NoReturn:
+    """See one shopper's child from its page to its end, and end with it."""
+    try:
+        _, handles, _, _ = socket.recv_fds(pages, 1, 1)
+        pid = _copy(clone, _NEW_PIDS | signal.SIGCHLD)
         if pid == 0:
             _child(program, handles[0])
-        os.close(handles[0])
-        if pid < 0:
-            channel.send(b"x")
-            return
-        _await(pid, program.job)
-        channel.send(b"d")
+        if pid > 0:
+            _await(pid, program.job)
+        pages.send(b"d" if pid > 0 else b"x")
+    finally:
+        os._exit(0)
 
 
 def _await(pid: int, job: dict[str, Any]) -> None:

@@ -1,0 +1,112 @@
+"""What a child finds in the memory that it was born with: the same, whoever was there before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from datasites.merchant.contributions import Nest, RowLimits
+from datasites.merchant.contributions.total import noised_sums
+from recsys.data import Interactions
+from recsys.privacy import GaussianEvent, SecureNoise
+from tests.datasites.merchant.contributions.conftest import ARRAYS, N_TOYS
+
+pytestmark = [pytest.mark.attack, pytest.mark.slow]
+OpenNest = Callable[..., Nest]
+VICTIM, CARRIER = np.array([5, 6], np.int32), np.array([9, 9], np.int32)
+
+WAIT = """
+import ctypes
+libc = ctypes.PyDLL(None)
+def wait(seconds):
+    # No clock, no sleep: a futex that nobody wakes.
+    span = (ctypes.c_long * 2)(int(seconds), int(seconds % 1 * 1e9))
+    word = ctypes.c_int(0)
+    libc.syscall(ctypes.c_long(202), ctypes.byref(word), ctypes.c_long(128), ctypes.c_long(0), span)
+"""
+
+ENDS = {
+    "fast": "pass",
+    "slow": "wait(0.3)",
+    "slow in computing": "sum(range(8_000_000))",
+    "over its time": "while True: pass",
+    "over its memory": "[bytearray(1 << 28) for _ in range(64)]",
+    "by an odd status": "import os; os._exit(37)",
+    "by an error": "raise ValueError('x' * 5000)",
+    "killed by itself": "ctypes.string_at(0)",
+}
+
+
+@pytest.mark.parametrize("end", list(ENDS))
+def test_memory_is_the_same_whatever_became_of_the_shopper_before(
+    open_nest: OpenNest, end: str
+) -> None:
+    """Objects of Python, what was freed among them, and the C library's heap, page by page."""
+    nest = open_nest(
+        WAIT
+        + f"""
+def contribution(history, state, settings):
+    import zlib
+    if 5 in history:
+        {ENDS[end]}
+        return {{}}
+    arena = id(object()) & ~0xFFFFF
+    heap = ctypes.addressof(ctypes.create_string_buffer(600)) & ~0xFFF
+    text = ctypes.string_at(arena, 1 << 20) + ctypes.string_at(heap - 0x8000, 0x9000)
+    size = len(text) // {N_TOYS}
+    parts = [zlib.crc32(text[n * size : n * size + size]) for n in range({N_TOYS})]
+    return {{"counts": [float(one) for one in parts]}}
+""",
+        limits=RowLimits(400, 256),
+    )
+    first = nest.row(CARRIER)
+    assert first.parts is not None, first.text
+    for history in (VICTIM, CARRIER, VICTIM, VICTIM, CARRIER, CARRIER):
+        found = nest.row(history)
+        if history is CARRIER:
+            assert found.values.tobytes() == first.values.tobytes()
+
+
+def test_no_shopper_hands_a_baton_on(open_nest: OpenNest) -> None:
+    """One who is slow leaves her time in freed numbers; whoever finds it is slow and adds to it."""
+    nest = open_nest(
+        WAIT
+        + """
+import struct
+def freed():
+    factor = 1.1
+    number = 3.5 * factor  # a fresh object, which a constant would not be
+    place, found = id(number), []
+    del number
+    while 0x1000 < place < 0x7FFFFFFFFFF0 and len(found) < 120:
+        place, value = struct.unpack("<Qd", ctypes.string_at(place + 8, 16))
+        found.append(value)
+    return found
+def contribution(history, state, settings):
+    # What was left of half a second of processor time to somebody who only waited.
+    seen = any(0.40 < one < 0.5005 for one in freed())
+    if 5 in history or seen:
+        wait(0.56)
+    return {"counts": ([0], [1.0 if seen else 0.0])}
+""",
+        limits=RowLimits(500, 256),
+    )
+    event = GaussianEvent("p", 1.0, 1e-6)
+    world = Interactions.from_lists([[9]] * 8 + [[5]] * 4, N_TOYS)
+    sums, facts = noised_sums(nest, world, ARRAYS, event, SecureNoise())
+    assert abs(float(np.ravel(sums["counts"])[0])) < 0.01
+    assert facts.different == 0
+
+
+def test_a_sandbox_that_broke_off_is_not_begun_anew_in_the_middle(open_nest: OpenNest) -> None:
+    from datasites.errors import SandboxError
+
+    nest = open_nest("def contribution(history, state, settings):\n    return {}\n")
+    assert nest.row(CARRIER).parts is not None
+    assert nest._process is not None
+    nest._process.kill()
+    for _ in range(2):
+        with pytest.raises(SandboxError, match="broke off"):
+            nest.row(CARRIER)
