@@ -295,8 +295,9 @@ def approve(
         raise ReviewError(
             f"'{study}' brings a program of its author's. ToyFed itself clips, sums and adds the "
             "noise, so its sums cost no more privacy than it declares (how long a run takes is not "
-            "hidden); what it computes, and whether that is worth the budget, is for you to judge. Look at it (`toyfed datasite requests "
-            "STUDY --code`), then approve with --i-have-read-the-code, or reject it."
+            "hidden); what it computes, and whether that is worth the budget, is for you to judge. "
+            "Look at it (`toyfed datasite requests STUDY --code`), then approve with "
+            "--i-have-read-the-code, or reject it."
         )
     if not found.shipped and not read_foreign_code:
         raise ReviewError(
