@@ -105,4 +105,5 @@ def strip(toys: Sequence[Toy]) -> str:
         f"<span>{escape(toy.title)}</span></div>"
         for toy in toys
     ]
-    return f'<section class="tf-strip">{"".join(parts)}</section>'
+    # It scrolls, so it can be reached by keyboard.
+    return f'<section class="tf-strip" tabindex="0" aria-label="toys">{"".join(parts)}</section>'
