@@ -50,7 +50,8 @@ def test_hostile_catalogues_stay_text() -> None:
     toy = toy_of(catalogue(title=evil, brand=evil, category_path=evil, image_url=url), 0)
     seen = Tags(grid([card(toy, evil, evil)]) + strip([toy]))
     assert seen.tags == {"section", "article", "div", "span", "img"}
-    assert seen.attributes == {"class", "title", "src", "alt", "loading", "referrerpolicy"}
+    facts = {"class", "title", "src", "alt", "loading", "referrerpolicy", "tabindex", "aria-label"}
+    assert seen.attributes == facts
 
 
 def test_only_https_photographs_are_fetched_and_without_a_referrer() -> None:
