@@ -6,6 +6,8 @@ looking at a single real one.
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
 from collections.abc import Mapping
@@ -90,14 +92,16 @@ def mock_files(catalogue: Catalogue) -> dict[str, bytes]:
     Privacy: made from the public catalogue and a fixed seed alone; releases nothing.
     """
     generator = np.random.default_rng(0)
-    lines = ["shopper_id,item_id,position"]
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(["shopper_id", "item_id", "position"])
     for shopper in range(MOCK_SHOPPERS):
         count = int(generator.integers(3, 12))
         items = generator.choice(
             catalogue.n_items, size=min(count, catalogue.n_items), replace=False
         )
-        lines += [
-            f"mock-{shopper},{catalogue.item_ids[item]},{position}"
+        table.writerows(
+            [f"mock-{shopper}", str(catalogue.item_ids[item]), position]
             for position, item in enumerate(items)
-        ]
-    return {"mock.csv": ("\n".join(lines) + "\n").encode()}
+        )
+    return {"mock.csv": text.getvalue().encode()}

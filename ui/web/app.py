@@ -10,6 +10,7 @@ from recsys.errors import ToyFedError
 from ui.errors import NotAllowedError, SignInError
 from ui.web.doors import PAGES, PageName, Person, Role, signed_in
 from ui.web.manifest import current_manifest
+from ui.web.plain import plain_error
 from ui.web.views import insights, merchant, recipes, shop, study
 
 HERE = Path(__file__).parent
@@ -37,10 +38,10 @@ def main() -> None:
         current_manifest()
         page.run()
     except (SignInError, NotAllowedError) as error:
-        st.error(str(error), icon=":material/lock:")
+        st.error(plain_error(error), icon=":material/lock:")
     except ToyFedError as error:
         st.title("Nothing to show yet")
-        st.info(str(error))
+        st.info(plain_error(error))
     st.html(
         f'<p class="tf-who">Signed in as {WHO[person.role]} · '
         '<a href="/sign-out" target="_self">Sign out</a></p>'
@@ -70,7 +71,7 @@ def _pages(person: Person) -> list[st.Page]:
 def _nobody(error: SignInError) -> None:
     st.navigation([st.Page(lambda: None, title="Sign in")], position="hidden").run()
     st.title("Please sign in", anchor=False)
-    st.info(str(error))
+    st.info(plain_error(error))
     st.html('<p><a href="/sign-in" target="_self">Sign in</a></p>')
 
 

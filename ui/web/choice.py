@@ -10,6 +10,7 @@ from datasites.errors import SettingsError
 from datasites.merchant.home import MerchantHome
 from ui.web.doors import Role, signed_in
 from ui.web.manifest import Manifest
+from ui.web.plain import plain_error
 
 __all__ = ["choose_merchant"]
 
@@ -46,5 +47,5 @@ def _open(root: Path) -> MerchantHome | None:
     try:
         return MerchantHome.open(root)
     except SettingsError as error:
-        st.error(f"This datasite cannot be opened: {error}")
+        st.error(f"This datasite cannot be opened: {plain_error(error)}")
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -184,4 +185,9 @@ def texts(page: AppTest) -> str:
              "warning", "error", "success") for element in page.get(kind)]  # fmt: skip
     parts += [element.proto.body for element in page.get("html")]
     parts += [f"{one.label} {one.value} {one.delta}" for one in page.metric]
-    return "\n".join(map(str, parts))
+    return shown("\n".join(map(str, parts)))
+
+
+def shown(text: str) -> str:
+    """What people see of text that was escaped for Markdown."""
+    return re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", text).replace("\u2060", "")

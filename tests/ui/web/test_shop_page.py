@@ -11,6 +11,7 @@ from datasites.merchant import MerchantHome
 from datasites.merchant.store import load_catalogue, load_shop
 from recsys.data import Catalogue, write_catalogue
 from tests.ui.web.market import BARE, SHOP, texts
+from tests.ui.web.test_plain import HOSTILE
 from ui.web.views.filters import telling_level
 
 OpenPage = Callable[[str], AppTest]
@@ -21,6 +22,11 @@ def titles(page: AppTest) -> list[str]:
     """Titles of the recommended toys, in order."""
     cards = [one.proto.body for one in page.get("html") if "tf-card" in one.proto.body]
     return re.findall(r'class="tf-title" title="([^"]*)"', "".join(cards))
+
+
+def key_of(page: AppTest, begins: str) -> str:
+    """The first button whose key begins so."""
+    return next(one.key for one in page.button if one.key and one.key.startswith(begins))
 
 
 def test_a_shopper_gets_toys_with_reasons_and_is_never_named(
@@ -207,3 +213,38 @@ def test_categories_are_offered_where_they_tell_toys_apart() -> None:
     assert level(["Cars", "Dolls"]) == 1
     assert level(["Cars"] * 19 + ["Dolls"]) == 1
     assert level(["Toys"] * 3) is None
+
+
+@pytest.mark.attack
+def test_a_title_is_no_markup_anywhere(
+    homes: dict[str, MerchantHome], served: Served, open_page: OpenPage
+) -> None:
+    home = homes[SHOP]
+    frame = load_catalogue(home).frame
+    frame["title"] = [f"{HOSTILE} {number}" for number in range(len(frame))]
+    write_catalogue(home.data / "catalogue.parquet", Catalogue(frame))
+    served()
+    page = open_page("shop")
+    page.button(key=key_of(page, "add-")).click().run()
+    said = [one.label for one in page.button] + [one.help for one in page.button]
+    named = [text for text in said if "tracker" in text]
+    assert len(named) > 12
+    assert any(one.key.startswith("out-") and "tracker" in one.label for one in page.button)
+    for text in named:
+        for markup in ("![", "x](", "://", "**", ":red[", " $x"):
+            assert markup not in text
+    page.button(key=key_of(page, "like-")).click().run()
+    assert not page.exception
+
+
+def test_a_stale_click_on_the_basket_changes_nothing(
+    homes: dict[str, MerchantHome], served: Served, open_page: OpenPage
+) -> None:
+    served()
+    page = open_page("shop")
+    page.button(key=key_of(page, "add-")).click().run()
+    out = key_of(page, "out-")
+    stale = page.button(key=out)
+    page.session_state[f"basket-{SHOP}"].clear()
+    stale.click().run()
+    assert not page.exception

@@ -18,6 +18,7 @@ from datasites.study import ScientistHome, ScientistSettings, new_study, parse_s
 from datasites.study.journal import Progress, recorded
 from recsys.data import Marketplace, write_catalogue
 from tests.ui.web.market import texts
+from tests.ui.web.test_plain import HOSTILE
 from ui.web.charts import expected_chart, norms_chart
 from ui.web.manifest import Manifest, write_manifest
 from ui.web.studies import expected_quality, norms, releases, study_facts
@@ -143,7 +144,8 @@ def test_rounds_are_seen_as_they_go(desk: ScientistHome, open_page: OpenPage) ->
     ]
     page = open_page("study")
     told = texts(page)
-    assert f"`{CASTLE}` left out: `[x](http://evil.test) 'late'`" in told
+    assert f"{CASTLE} left out: [x](http://evil.test) `late`" in told
+    assert not any("[x](" in one.value for one in page.markdown)
     who = page.dataframe[1].value
     assert who.loc[CASTLE, "counts"] == "left out"
     assert page.button(key="run-toys").label == "Go on"
@@ -179,3 +181,43 @@ def test_every_recipe_has_its_curve_and_a_plan(desk: ScientistHome) -> None:
         pd.DataFrame([{"phase": p, "merchant": "m", "array": "a", "norm": n} for p, n in rows])
     ).to_dict()
     assert chart["encoding"]["x"]["sort"] == ["als-2", "als-10"]
+
+
+@pytest.mark.attack
+def test_what_merchants_and_logs_say_is_no_markup(desk: ScientistHome, open_page: OpenPage) -> None:
+    folder = study(desk)
+    submit(desk, Outbox(), "toys")  # type: ignore[arg-type]
+    (folder / "checkpoint.json").write_text(json.dumps({"finished": ["counts"]}))
+    (folder / "run.log").write_text(f"started\n{HOSTILE}\n")
+    list(recorded(folder, [Progress("dropped", "counts", HOSTILE, HOSTILE)]))
+    page = open_page("study")
+    told = [one.value for one in [*page.caption, *page.markdown] if "tracker" in one.value]
+    assert len(told) == 2
+    for text in told:
+        for markup in ("![", "x](", "://", "**b", ":red[", " $x"):
+            assert markup not in text
+    assert texts(page).count(HOSTILE) == 3
+
+
+def test_a_second_click_starts_no_run_and_keeps_the_log(
+    desk: ScientistHome, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = study(desk)
+    submit(desk, Outbox(), "toys")  # type: ignore[arg-type]
+    (folder / "run.log").write_text("round 1 is under way\n")
+    started: list[object] = []
+    monkeypatch.setattr(
+        "ui.web.views.study.actions.subprocess.Popen", lambda *a, **_: started.append(a)
+    )
+    page = open_page("study")
+    run = page.button(key="run-toys")
+    with monkeypatch.context() as running:
+        running.setattr("datasites.study.journal.running_pid", lambda _: 1)
+        _click = "from datasites.study.home import ScientistHome\n"
+        _click += "from ui.web.views.study.actions import _run\nfrom pathlib import Path\n"
+        _click += f"_run(ScientistHome.open(Path({str(desk.root)!r})), 'toys')\n"
+        assert not AppTest.from_string(_click).run().exception
+    assert not started
+    run.click().run()
+    assert len(started) == 1
+    assert (folder / "run.log").read_text() == "round 1 is under way\n"

@@ -38,7 +38,6 @@ class Action(StrEnum):
     DECIDE = "approve, reject or revoke a study"
     ADD_DATA = "add purchases"
     PAIR = "pair with another party or end it"
-    CHANGE_BUDGET = "change or renew the privacy budget"
     CLEAR_QUARANTINE = "clear the quarantine"
     TAKE_LEDGER = "take a copy of the ledger"
     PICK_SHOPPER = "look at any shopper's recommendations"
@@ -56,7 +55,6 @@ _MERCHANT = frozenset(
         Action.DECIDE,
         Action.ADD_DATA,
         Action.PAIR,
-        Action.CHANGE_BUDGET,
         Action.CLEAR_QUARANTINE,
         Action.TAKE_LEDGER,
         Action.UPLOAD,

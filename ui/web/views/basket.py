@@ -9,8 +9,9 @@ import streamlit as st
 
 from recsys.data import Catalogue
 from ui.web.cards import strip, toy_of
+from ui.web.plain import plain
 
-__all__ = ["add", "basket_of", "empty", "show_basket", "unwanted_of", "unwelcome"]
+__all__ = ["add", "basket_of", "empty", "show_basket", "take_out", "unwanted_of", "unwelcome"]
 
 MOST = 50
 
@@ -32,6 +33,13 @@ def add(shop: str, item: int) -> None:
     basket = basket_of(shop)
     if item not in basket and len(basket) < MOST:
         basket.append(item)
+
+
+def take_out(shop: str, item: int) -> None:
+    """Take a toy out again; a click on a page that is not up to date may name one that is gone."""
+    basket = basket_of(shop)
+    if item in basket:
+        basket.remove(item)
 
 
 def unwelcome(shop: str, item: int) -> None:
@@ -65,12 +73,12 @@ def show_basket(catalogue: Catalogue, shop: str) -> None:
         with st.container(horizontal=True):
             for item in reversed(basket):
                 st.button(
-                    titles.iloc[item],
+                    plain(titles.iloc[item]),
                     icon=":material/close:",
                     help="Take it out of the basket",
                     key=f"out-{item}",
                     type="tertiary",
-                    on_click=basket.remove,
-                    args=(item,),
+                    on_click=take_out,
+                    args=(shop, item),
                 )
             st.button("Start over", key="basket-empty", on_click=empty, args=(shop,))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import tempfile
 from collections import Counter
@@ -14,6 +15,7 @@ import streamlit as st
 from datasites.merchant.home import MerchantHome
 from recsys.errors import ToyFedError
 from ui.web.doors import Action, demand
+from ui.web.plain import plain, plain_error
 
 if TYPE_CHECKING:
     from streamlit.runtime.uploaded_file_manager import UploadedFile
@@ -73,7 +75,7 @@ def _stock(home: MerchantHome) -> None:
                 demand(Action.ADD_DATA, home.root)
                 kept, others = set_stock(home, _put(Path(folder), uploaded, "stock"), catalogue)
             except ToyFedError as error:
-                st.error(str(error))
+                st.error(plain_error(error))
                 return
         left_out = f"; {others:,} rows name no toy of the catalogue" if others else ""
         st.session_state["told"] = f"{kept:,} toys are in stock{left_out}."
@@ -99,18 +101,19 @@ def _present(home: MerchantHome) -> None:
             if "rows_read" in facts:
                 st.metric("Rows left out", f"{facts['rows_read'] - facts['rows_kept']:,}")
         if facts:
-            st.caption(f"From {facts.get('source', 'a file')}, {facts.get('added_at', '')[:16]}")
+            source = plain(facts.get("source", "a file"))
+            st.caption(f"From {source}, {plain(facts.get('added_at', ''), 16)}")
         st.bar_chart(lengths, x="purchases", y="shoppers", height=180)
     with right:
         st.markdown("**What peers see instead**")
         try:
             catalogue = load_catalogue(home)
         except ToyFedError as error:
-            st.error(str(error))
+            st.error(plain_error(error))
             return
-        text = mock_files(catalogue)["mock.csv"].decode()
-        rows = [line.split(",") for line in text.splitlines()]
-        st.dataframe(pd.DataFrame(rows[1:], columns=rows[0]), hide_index=True, height=260)
+        invented = io.BytesIO(mock_files(catalogue)["mock.csv"])
+        rows = pd.read_csv(invented, dtype=str, keep_default_na=False)
+        st.dataframe(rows, hide_index=True, height=260)
         st.caption(
             "Invented from the public catalogue alone; not one real purchase was looked at for it."
         )
@@ -155,7 +158,7 @@ def _hand_over(home: MerchantHome) -> None:
                 toys = _put(Path(folder), catalogue, "items")
             _check_and_keep(home, ours, toys)
         except ToyFedError as error:
-            st.error(str(error))
+            st.error(plain_error(error))
 
 
 def _put(folder: Path, uploaded: UploadedFile, name: str) -> Path:
@@ -227,7 +230,8 @@ def _tell(report: ReadReport) -> None:
     else:
         st.success(text, icon=":material/check:")
     st.caption(
-        "Columns: " + ", ".join(f"{field} from `{name}`" for field, name in report.columns.items())
+        "Columns: "
+        + ", ".join(f"{field} from {plain(name)}" for field, name in report.columns.items())
     )
     if report.problems:
         st.dataframe(
@@ -239,4 +243,4 @@ def _tell(report: ReadReport) -> None:
             height=220,
         )
         for what, count in report.counts.items():
-            st.caption(f"{count:,} × {what}")
+            st.caption(f"{count:,} × {plain(what)}")

@@ -11,6 +11,7 @@ from datasites.merchant.home import MerchantHome
 from datasites.merchant.ledger import Ledger
 from recsys.errors import ToyFedError
 from ui.web.doors import Action, demand
+from ui.web.plain import plain, plain_error
 
 if TYPE_CHECKING:
     from datasites.merchant.desk import Review
@@ -45,9 +46,9 @@ def approve_form(home: MerchantHome, ledger: Ledger, review: Review) -> None:
 
     request = review.request
     st.write(
-        f"**{request.study}** may then run {len(request.proposal.phases)} times on your purchases, "
-        f"with exactly this code and these settings. ε {review.cost_epsilon:.3g} of your budget is "
-        "promised to it."
+        f"**{plain(request.study)}** may then run {len(request.proposal.phases)} times on your "
+        f"purchases, with exactly this code and these settings. "
+        f"ε {review.cost_epsilon:.3g} of your budget is promised to it."
     )
     days = st.number_input("The approval stands for (days)", 1, 365, desk.APPROVAL_DAYS)
     has_read = review.shipped or st.checkbox(
@@ -70,7 +71,7 @@ def approve_form(home: MerchantHome, ledger: Ledger, review: Review) -> None:
                 read_foreign_code=has_read,
             )
         except ToyFedError as error:
-            st.error(str(error))
+            st.error(plain_error(error))
             return
         _tell(f"Approved {request.study} until {given.expires[:10]}.")
 
@@ -87,7 +88,7 @@ def reject_form(home: MerchantHome, ledger: Ledger, study: str) -> None:
                 home, ledger, study, reason=reason or "no reason given", by=getpass.getuser()
             )
         except ToyFedError as error:
-            st.error(str(error))
+            st.error(plain_error(error))
             return
         _tell(f"Rejected {study}.")
 
@@ -102,7 +103,7 @@ def revoke_form(home: MerchantHome, ledger: Ledger, study: str) -> None:
             demand(Action.DECIDE, home.root)
             desk.revoke(home, ledger, study, by=getpass.getuser())
         except ToyFedError as error:
-            st.error(str(error))
+            st.error(plain_error(error))
             return
         _tell(f"Revoked {study}.")
 

@@ -12,6 +12,8 @@ from datasites.merchant.home import MerchantHome
 from datasites.merchant.ledger import Entry, Ledger, export_text
 from recsys.errors import ToyFedError
 from recsys.privacy import event_from_dict, spent
+from ui.web.doors import Action, demand
+from ui.web.plain import plain_error
 
 __all__ = ["ledger_table", "show_ledger"]
 
@@ -26,7 +28,7 @@ def show_ledger(home: MerchantHome, ledger: Ledger) -> None:
         entries = ledger.entries()
     except ToyFedError as error:
         st.badge("Ledger does not verify", icon=":material/gpp_bad:", color="red")
-        st.error(str(error))
+        st.error(plain_error(error))
         return
     with st.container(horizontal=True, vertical_alignment="center"):
         st.badge(
@@ -41,7 +43,7 @@ def show_ledger(home: MerchantHome, ledger: Ledger) -> None:
         )
         st.download_button(
             "Export",
-            export_text(entries),
+            lambda: _copy(home, ledger),
             file_name="ledger.jsonl",
             mime="application/jsonl",
             icon=":material/download:",
@@ -58,6 +60,12 @@ def show_ledger(home: MerchantHome, ledger: Ledger) -> None:
     )
     if len(shown) > SHOWN:
         st.caption(f"The newest {SHOWN} of {len(shown):,}; the export has all.")
+
+
+def _copy(home: MerchantHome, ledger: Ledger) -> str:
+    """All entries, when they are asked for, which may be long after the page was drawn."""
+    demand(Action.TAKE_LEDGER, home.root)
+    return export_text(ledger.entries())
 
 
 def ledger_table(entries: list[Entry], delta: float) -> pd.DataFrame:

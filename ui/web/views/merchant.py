@@ -11,6 +11,7 @@ from recsys.errors import ToyFedError
 from ui.web.choice import choose_merchant
 from ui.web.doors import Action, demand
 from ui.web.manifest import Manifest, current_manifest
+from ui.web.plain import plain, plain_error
 from ui.web.views.budget import show_budget
 from ui.web.views.data import show_data
 from ui.web.views.gains import show_gains
@@ -30,17 +31,18 @@ def page() -> None:
     if home is None:
         return
     demand(Action.SEE_CONSOLE, home.root)
-    st.title(home.settings.name, anchor=False)
+    st.title(plain(home.settings.name), anchor=False)
     _where_it_runs(manifest)
     told = st.session_state.pop("told", None)
     if told:
-        st.toast(told, icon=":material/check_circle:")
+        st.toast(plain(told), icon=":material/check_circle:")
     try:
         ledger = Ledger.open(home.ledger_path)
     except LedgerError as error:
         st.badge("Ledger does not verify", icon=":material/gpp_bad:", color="red")
         st.error(
-            f"{error}\n\nNothing runs and nothing can be approved until this is settled.",
+            f"{plain_error(error)}\n\nNothing runs and nothing can be approved until this is "
+            "settled.",
             icon=":material/error:",
         )
         return
@@ -90,7 +92,7 @@ def _live(home: MerchantHome, ledger: Ledger) -> None:
         show_service(home, ledger)
         show_budget(ledger)
     except ToyFedError as error:
-        st.error(str(error))
+        st.error(plain_error(error))
 
 
 def _requests(home: MerchantHome, ledger: Ledger) -> None:
@@ -100,7 +102,7 @@ def _requests(home: MerchantHome, ledger: Ledger) -> None:
     try:
         found = desk.requests(home, ledger)
     except ToyFedError as error:
-        st.error(str(error))
+        st.error(plain_error(error))
         return
     if not found:
         st.info(

@@ -15,6 +15,7 @@ from datasites.merchant.ledger import Ledger
 from datasites.quarantine import Refused
 from recsys.errors import ToyFedError
 from ui.web.doors import Action, demand
+from ui.web.plain import plain_error
 
 __all__ = ["peers_table", "quarantine_table", "show_peers"]
 
@@ -27,7 +28,7 @@ def show_peers(home: MerchantHome, ledger: Ledger) -> None:
         known = peers.seen(home, ledger)["peers"]
         kept = refused.quarantine(home).entries()
     except ToyFedError as error:
-        st.error(str(error))
+        st.error(plain_error(error))
         return
     for peer in known:
         if peer["state"] == "key_changed":
@@ -60,7 +61,7 @@ def show_peers(home: MerchantHome, ledger: Ledger) -> None:
                 demand(Action.CLEAR_QUARANTINE, home.root)
                 removed = refused.quarantine(home).clear()
             except ToyFedError as error:
-                st.error(str(error))
+                st.error(plain_error(error))
                 return
             _tell(f"Removed {removed} entries.")
 
@@ -82,7 +83,7 @@ def _decide(home: MerchantHome, ledger: Ledger, emails: list[str]) -> None:
                 peers.revoke(home, ledger, who, by=getpass.getuser())
                 _tell(f"{who} is not heard any more. Its runs end; what they cost stays spent.")
         except ToyFedError as error:
-            st.error(str(error))
+            st.error(plain_error(error))
 
 
 def _tell(text: str) -> None:

@@ -11,6 +11,7 @@ from datasites.merchant.home import MerchantHome
 from datasites.merchant.ledger import Ledger
 from recsys.errors import ToyFedError
 from recsys.privacy import Tally
+from ui.web.plain import plain, plain_error
 from ui.web.views.decision import show_decision
 
 if TYPE_CHECKING:
@@ -32,12 +33,12 @@ def show_request(home: MerchantHome, ledger: Ledger, request: Request) -> None:
     """A card that is open while the request waits for a decision."""
     from datasites.merchant import desk
 
-    title = f"**{request.study}** from `{request.sender}` · {request.status}"
+    title = f"**{plain(request.study)}** from {plain(request.sender)} · {request.status}"
     with st.expander(title, expanded=request.status == "pending", icon=":material/description:"):
         try:
             review = desk.review(home, ledger, request.study)
         except ToyFedError as error:
-            st.error(str(error))
+            st.error(plain_error(error))
             return
         _head(review)
         show_decision(home, ledger, review)
@@ -98,7 +99,7 @@ def _head(review: Review) -> None:
             )
     st.caption(
         f"Received {request.received_at[:16].replace('T', ' ')} · recipe "
-        f"{request.proposal.recipe} · {request.status_text}"
+        f"{plain(request.proposal.recipe)} · {plain(request.status_text)}"
     )
     if request.status == "pending":
         cost, held, after = st.columns(3)
@@ -112,7 +113,7 @@ def _head(review: Review) -> None:
             "whole: several small releases together tell less than their sum.",
         )
     for problem in review.problems:
-        st.warning(f"Cannot be approved: {problem}", icon=":material/block:")
+        st.warning(f"Cannot be approved: {plain_error(problem)}", icon=":material/block:")
 
 
 def _released(request: Request) -> None:
@@ -158,7 +159,7 @@ def _code(request: Request) -> None:
     try:
         files = read_code(request.code)
     except ToyFedError as error:
-        st.error(str(error))
+        st.error(plain_error(error))
         return
     name = st.selectbox("File", list(files), key=f"file-{request.study}")
     suffix = name[name.rfind(".") :]

@@ -12,6 +12,7 @@ import streamlit as st
 from datasites.merchant.home import MerchantHome
 from datasites.merchant.ledger import Ledger
 from ui.web.doors import Action, demand
+from ui.web.plain import plain
 
 __all__ = ["run_rows", "show_runs"]
 
@@ -39,7 +40,7 @@ def show_runs(home: MerchantHome, ledger: Ledger) -> None:
     chosen = st.selectbox("Log of", list(table["run"]), key="run-log")
     why = table.set_index("run").loc[chosen, "why"]
     if why:
-        st.warning(f"It ended with: {_plain(str(why))}")
+        st.warning(f"It ended with: {plain(why)}")
     demand(Action.SEE_CONSOLE, home.root)
     text = _log(home.runs / chosen / "log.txt")
     if text is None:
@@ -100,8 +101,3 @@ def _log(file: Path) -> str | None:
         return file.read_text(encoding="utf-8", errors="replace")[-LOG_SHOWN:]
     except OSError:
         return None
-
-
-def _plain(text: str) -> str:
-    """Text from elsewhere, as text: nothing in it is markup or a link."""
-    return "`" + text.replace("`", "'")[:300] + "`"

@@ -12,6 +12,7 @@ import streamlit as st
 
 from datasites.merchant.home import MerchantHome
 from datasites.merchant.ledger import Ledger
+from ui.web.plain import plain
 
 __all__ = ["ServiceState", "service_state", "show_service"]
 
@@ -70,7 +71,7 @@ def show_service(home: MerchantHome, ledger: Ledger) -> None:
             st.badge("No purchases yet", color="orange", icon=":material/database:")
         st.badge("Ledger verified", color="green", icon=":material/verified:")
     if state.detail:
-        st.caption(state.detail)
+        st.caption(plain(state.detail))
     if not has_data(home):
         st.caption(
             "Add purchases with `toyfed datasite add-data purchases.csv --catalogue items.csv`."

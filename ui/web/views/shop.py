@@ -12,6 +12,7 @@ from recsys.errors import ToyFedError
 from ui.web.cards import card, grid, strip, toy_of
 from ui.web.choice import choose_merchant
 from ui.web.manifest import current_manifest
+from ui.web.plain import plain, plain_error
 from ui.web.served import served_shop
 from ui.web.views.basket import add, basket_of, show_basket, unwanted_of, unwelcome
 from ui.web.views.filters import choose_filters
@@ -28,6 +29,7 @@ NEVER_SHARED = (
     "study. What other shops learn from is noised so that nobody can tell whether any one shopper "
     "was here at all."
 )
+
 Mode = Literal["Together with other shops", "This shop alone", "Side by side"]
 MODES: tuple[Mode, ...] = ("Together with other shops", "This shop alone", "Side by side")
 
@@ -45,7 +47,7 @@ def page() -> None:
     with st.sidebar:
         shopper = choose_shopper(shop)
         filters = choose_filters(shop.catalogue, knows_stock=shop.knows_stock)
-    st.title(shop.name, anchor=False)
+    st.title(plain(shop.name), anchor=False)
     st.caption(f":material/lock: {NEVER_SHARED}")
     st.subheader(shopper.label, anchor=False)
     if shopper.history:
@@ -93,7 +95,8 @@ def _known(shop: ServedShop, shopper: Shopper) -> None:
 
 
 def _card_with_buttons(shop: ServedShop, suggestion: Suggestion) -> None:
-    item, title = suggestion.item, str(shop.catalogue.frame["title"].iloc[suggestion.item])
+    item = suggestion.item
+    title = plain(shop.catalogue.frame["title"].iloc[item])
     with st.container(gap="xsmall"):
         st.html(_card(shop, suggestion))
         with st.container(horizontal=True, gap="xsmall"):
@@ -128,7 +131,7 @@ def _alike(shop: ServedShop, item: int) -> None:
     try:
         found = shop.similar(item, n=6)
     except ToyFedError as error:
-        st.error(str(error))
+        st.error(plain_error(error))
         return
     st.html(grid([_card(shop, one) for one in found]))
 
@@ -137,7 +140,7 @@ def _closed(home: MerchantHome, error: ToyFedError) -> None:
     """Why there is nothing to buy yet, and what comes next."""
     from datasites.merchant.desk import has_data
 
-    st.title(home.settings.name, anchor=False)
+    st.title(plain(home.settings.name), anchor=False)
     if not has_data(home):
         st.info(
             "**This shop has no purchases yet.** Its owner adds them with "
@@ -149,7 +152,7 @@ def _closed(home: MerchantHome, error: ToyFedError) -> None:
         "**This shop has no model yet.** It opens as soon as a study that its owner approved on "
         "the Merchant page is finished."
     )
-    st.caption(str(error))
+    st.caption(plain_error(error))
 
 
 def _choose_mode(shop: ServedShop) -> Mode:
@@ -178,7 +181,7 @@ def _recommend(
     try:
         found = shop.recommend(history, n=CARDS, filters=filters, together=together)
     except ToyFedError as error:
-        st.error(str(error))
+        st.error(plain_error(error))
         return []
     if not found:
         st.info("No toy that is not bought yet fits these filters. Widen them in the sidebar.")
@@ -231,4 +234,4 @@ def _more_like_one(shop: ServedShop) -> None:
         try:
             st.html(grid([_card(shop, one) for one in shop.similar(item, n=6)]))
         except ToyFedError as error:
-            st.error(str(error))
+            st.error(plain_error(error))

@@ -11,6 +11,7 @@ from recsys.data import read_catalogue
 from recsys.errors import ToyFedError
 from ui.web.charts import expected_chart, groups_chart, models_chart, toy_map_chart
 from ui.web.manifest import Manifest
+from ui.web.plain import plain, plain_error
 from ui.web.report import Report
 from ui.web.studies import expected_quality
 from ui.web.toy_map import MOST_TOYS, shared_vectors, toy_map
@@ -25,7 +26,7 @@ def show_groups(report: Report) -> None:
         st.info("This report does not tell groups of shoppers apart: write it anew.")
         return
     for kind, table in report.groups.groupby("kind", sort=False):
-        st.markdown(f"**By {kind}**")
+        st.markdown(f"**By {plain(kind)}**")
         chart_and_downloads(groups_chart(table), table, f"gain by {kind}")
     st.caption(
         "What joining adds to NDCG@10, paired over shoppers, with 95 % intervals. A group whose "
@@ -77,7 +78,7 @@ def show_toy_map(manifest: Manifest) -> None:
             str(artefact), str(catalogue_file), (artefact / "manifest.json").stat().st_mtime_ns
         )
     except ToyFedError as error:
-        st.error(str(error))
+        st.error(plain_error(error))
         return
     wanted = words.lower().split()
     text = (table["title"] + " " + table["category"] + " " + table["brand"]).str.lower()

@@ -10,6 +10,7 @@ from datasites.errors import SettingsError
 from ui.web.charts import cost_chart, merchants_chart, models_chart, privacy_chart
 from ui.web.doors import Action, demand
 from ui.web.manifest import current_manifest
+from ui.web.plain import plain, plain_error
 from ui.web.report import Gain, Report, dearest_privacy, read_report
 from ui.web.views.insights.download import chart_and_downloads
 from ui.web.views.insights.more import show_breadth, show_curve, show_groups, show_toy_map
@@ -76,7 +77,7 @@ def _open(path: Path | None) -> Report | None:
         stat = path.stat() if path.exists() else None
         return _read(str(path), (stat.st_mtime_ns, stat.st_size) if stat else (0, 0))
     except SettingsError as error:
-        st.info(str(error))
+        st.info(plain_error(error))
         return None
 
 
@@ -92,7 +93,7 @@ def _headline(report: Report) -> None:
         rows = report.overall(metric).set_index("model")["value"]
         if {"alone", "federated"} <= set(rows.index) and rows["alone"] > 0:
             column.metric(
-                f"{_label(metric)}, together",
+                f"{plain(_label(metric))}, together",
                 f"{rows['federated']:.4f}",
                 f"{rows['federated'] / rows['alone'] - 1:+.1%} against alone",
                 border=True,
@@ -129,7 +130,7 @@ def _quality(report: Report) -> None:
     shown = [metric for metric in CHARTED if metric in report.metrics()]
     for column, metric in zip(st.columns(max(1, len(shown))), shown, strict=True):
         with column:
-            st.markdown(f"**{_label(metric)}**")
+            st.markdown(f"**{plain(_label(metric))}**")
             rows = report.overall(metric)
             chart_and_downloads(models_chart(rows, _label(metric)), rows, metric)
     st.caption(

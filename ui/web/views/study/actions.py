@@ -12,6 +12,7 @@ import streamlit as st
 from datasites.study.home import ScientistHome
 from recsys.errors import ToyFedError
 from ui.web.doors import Action, demand
+from ui.web.plain import plain, plain_error
 from ui.web.studies import StudyFacts
 
 __all__ = ["show_actions"]
@@ -48,7 +49,7 @@ def show_actions(home: ScientistHome, facts: StudyFacts) -> None:
         )
     last = _last_line(home, facts.name)
     if facts.state == "stopped" and last:
-        st.caption(f"It stopped with: {last}")
+        st.caption(f"It stopped with: {plain(last)}")
 
 
 def _submit(home: ScientistHome, name: str) -> None:
@@ -61,7 +62,7 @@ def _submit(home: ScientistHome, name: str) -> None:
             link = ScientistLink(home.settings.email, home.root, home.settings.share)
             submit(home, link, name)
     except ToyFedError as error:
-        st.error(str(error))
+        st.error(plain_error(error))
         return
     st.session_state["told"] = f"Sent {name}. Merchants see it on their console."
     st.rerun(scope="app")
@@ -77,15 +78,21 @@ def _ask(home: ScientistHome, name: str) -> None:
             link = ScientistLink(home.settings.email, home.root, home.settings.share)
             st.session_state[f"answers-{name}"] = Coordinator(home, link, name).answers()
     except ToyFedError as error:
-        st.error(str(error))
+        st.error(plain_error(error))
 
 
 def _run(home: ScientistHome, name: str) -> None:
     """Start `toyfed study run` in a process of its own: it outlives this page."""
+    from datasites.study.journal import running_pid
+
     demand(Action.RUN_STUDY)
+    if running_pid(home.study(name)) is not None:
+        st.toast(f"{plain(name)} runs already.", icon=":material/play_arrow:")
+        return
     log = home.study(name) / "run.log"
     command = "import sys; from ui.cli import main; sys.exit(main())"
-    with log.open("wb") as output:
+    # Appended: of two runs started at once one ends at the lock, and must not cut the other's log.
+    with log.open("ab") as output:
         subprocess.Popen(
             [sys.executable, "-c", command, "study", "run", name, "--home", str(home.root)],
             stdin=subprocess.DEVNULL,
@@ -93,7 +100,7 @@ def _run(home: ScientistHome, name: str) -> None:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    st.toast(f"Started {name}.", icon=":material/play_arrow:")
+    st.toast(f"Started {plain(name)}.", icon=":material/play_arrow:")
 
 
 def _stop(home: ScientistHome, name: str) -> None:
@@ -103,7 +110,7 @@ def _stop(home: ScientistHome, name: str) -> None:
     pid = running_pid(home.study(name))
     if pid:
         os.kill(pid, signal.SIGTERM)
-        st.toast(f"Stopping {name}; it can go on later.", icon=":material/pause:")
+        st.toast(f"Stopping {plain(name)}; it can go on later.", icon=":material/pause:")
 
 
 def _last_line(home: ScientistHome, name: str) -> str:

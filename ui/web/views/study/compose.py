@@ -12,6 +12,7 @@ from recsys.errors import ToyFedError
 from recsys.federation import DEFAULT_MERGE, merge_names
 from ui.web.charts import expected_chart
 from ui.web.doors import Action, demand
+from ui.web.plain import plain_error
 from ui.web.studies import expected_quality, releases
 
 __all__ = ["show_compose"]
@@ -95,7 +96,7 @@ def _merchants(home: ScientistHome) -> list[str]:
     try:
         return paired_merchants(home)
     except ToyFedError as error:
-        st.warning(str(error))
+        st.warning(plain_error(error))
         return []
 
 
@@ -106,7 +107,7 @@ def _plan(home: ScientistHome, values: dict[str, Any], recipe: str, epsilon: flo
     try:
         table = releases(plan(home, parse_study(values)))
     except ToyFedError as error:
-        st.warning(str(error), icon=":material/edit:")
+        st.warning(plain_error(error), icon=":material/edit:")
         return
     st.markdown("**What each merchant would release**")
     st.dataframe(
@@ -149,7 +150,7 @@ def _write(home: ScientistHome, values: dict[str, Any]) -> None:
         demand(Action.COMPOSE_STUDY)
         folder = new_study(home, parse_study(values))
     except ToyFedError as error:
-        st.error(str(error))
+        st.error(plain_error(error))
         return
     name = values["study"]["name"]
     st.session_state["told"] = f"Wrote {folder / 'study.toml'}. Submit it under Studies."

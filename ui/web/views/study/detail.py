@@ -12,6 +12,8 @@ import streamlit as st
 from datasites.study.home import ScientistHome
 from recsys.errors import ToyFedError
 from ui.web.charts import norms_chart
+from ui.web.doors import Action, demand
+from ui.web.plain import plain, plain_error
 from ui.web.studies import StudyFacts, norms, releases, study_facts
 from ui.web.views.study.actions import show_actions
 
@@ -37,7 +39,7 @@ def show_study(home: ScientistHome, name: str) -> None:
     """Everything about one study."""
     facts = study_facts(home, name)
     if facts.problem:
-        st.error(facts.problem)
+        st.error(plain_error(facts.problem))
         return
     _live(home, name)
     if facts.phases:
@@ -50,14 +52,16 @@ def show_study(home: ScientistHome, name: str) -> None:
 @st.fragment(run_every=2)
 def _live(home: ScientistHome, name: str) -> None:
     """Looked at again every two seconds, so that rounds can be watched."""
+    demand(Action.SEE_STUDIES)  # the session may have ended since the page was drawn
     facts = study_facts(home, name)
     show_actions(home, facts)
     if not facts.phases:
         return
+    now = _current(facts)
     st.progress(
         len(facts.finished) / len(facts.phases),
         text=f"{len(facts.finished)} of {len(facts.phases)} phases"
-        + (f", now {_current(facts)}" if facts.state == "running" and _current(facts) else ""),
+        + (f", now {plain(now)}" if facts.state == "running" and now else ""),
     )
     st.dataframe(_who(facts), hide_index=False)
     table = norms(home, name)
@@ -97,18 +101,12 @@ def _happened(home: ScientistHome, name: str) -> None:
         return
     with st.expander("What happened", expanded=False), st.container(height=280):
         for moment in reversed(moments[-SHOWN:]):
-            text = WORDS.get(moment.progress.what, moment.progress.what)
-            filled = text.format(
-                phase=moment.progress.phase,
-                merchant=f"`{moment.progress.merchant}`",
-                detail=_plain(moment.progress.detail),
+            filled = WORDS.get(moment.progress.what, "something of another release").format(
+                phase=plain(moment.progress.phase),
+                merchant=plain(moment.progress.merchant),
+                detail=plain(moment.progress.detail),
             )
             st.markdown(f"{moment.at:%Y-%m-%d %H:%M:%S} {filled}")
-
-
-def _plain(text: str) -> str:
-    """Text from elsewhere, as text: nothing in it is markup or a link."""
-    return "`" + text.replace("`", "'")[:300] + "`" if text else ""
 
 
 def _plan(home: ScientistHome, name: str) -> None:
@@ -123,6 +121,7 @@ def _plan(home: ScientistHome, name: str) -> None:
 
 
 def _artefact(home: ScientistHome, name: str) -> None:
+    demand(Action.TAKE_MODEL)
     folder = home.study(name) / "artefact"
     try:
         files = {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
@@ -138,7 +137,7 @@ def _artefact(home: ScientistHome, name: str) -> None:
                 )
         st.download_button(
             "Everything",
-            lambda: _zip(files),
+            lambda: _taken(files),
             f"{name}.zip",
             "application/zip",
             icon=":material/folder_zip:",
@@ -146,6 +145,12 @@ def _artefact(home: ScientistHome, name: str) -> None:
         )
     with st.container(border=True):
         st.markdown(card)
+
+
+def _taken(files: dict[str, bytes]) -> bytes:
+    """Made when it is asked for, which may be long after the page was drawn."""
+    demand(Action.TAKE_MODEL)
+    return _zip(files)
 
 
 def _zip(files: dict[str, bytes]) -> bytes:

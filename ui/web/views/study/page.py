@@ -9,6 +9,7 @@ from datasites.errors import SettingsError
 from datasites.study.home import ScientistHome
 from ui.web.doors import Action, demand
 from ui.web.manifest import current_manifest
+from ui.web.plain import plain, plain_error
 from ui.web.studies import StudyFacts, study_facts
 from ui.web.views.study.compose import show_compose
 from ui.web.views.study.detail import show_study
@@ -38,7 +39,7 @@ def page() -> None:
     try:
         home = ScientistHome.open(manifest.scientist)
     except SettingsError as error:
-        st.error(f"This study desk cannot be opened: {error}")
+        st.error(f"This study desk cannot be opened: {plain_error(error)}")
         return
     st.caption(
         f":material/badge: `{home.settings.email}` · all you see here has left its datasite noised "
@@ -46,7 +47,7 @@ def page() -> None:
     )
     told = st.session_state.pop("told", None)
     if told:
-        st.toast(told, icon=":material/check_circle:")
+        st.toast(plain(told), icon=":material/check_circle:")
     studies, new = st.tabs(
         [":material/science: Studies", ":material/add: New study"], key="study-tab"
     )
