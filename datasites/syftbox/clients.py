@@ -133,7 +133,7 @@ class Party:
             self._store.must_be_there()
         client.peer_manager.write_own_version()
         atomic_write_text(known, self._store.address, mode=0o600)
-        self._store.must_be_there()
+        self._store.must_be_there(self.connection.own_version_key)
         self._store.sweep(quoted(self.email))
         for peer in self.book.accepted():
             self._store.sweep(f"{quoted(peer)}/inbox/{quoted(self.email)}")

@@ -57,6 +57,7 @@ class ObjectStore:
         self, share: str, filesystem: Any = None, options: dict[str, Any] | None = None
     ) -> None:
         self._was_there = False
+        self._marker = ""
         self._far: FarShare | None = None
         if filesystem is None:
             check_address(str(share))
@@ -85,18 +86,31 @@ class ObjectStore:
         self._local = protocol == "file" and isinstance(filesystem, DirFileSystem)
         self.address = share
 
-    def must_be_there(self) -> None:
+    def must_be_there(self, marker: str = "") -> None:
         """From now on a share that is a folder is never made anew, nor used while it is empty.
 
         A share that was unmounted leaves an empty folder, or none. Writing there would look like
         sending, and reading there like nothing having been sent.
+
+        Args:
+            marker: An object that this party wrote. On a server `check` looks for it first, which
+                is one small request, and for anything at all only if it is gone.
         """
-        self._was_there = True
+        self._was_there, self._marker = True, marker and check_key(marker)
 
     def check(self) -> None:
         """Raise TransportError if a share that must be there is not."""
         with self._errors("look"):
-            pass
+            if self._far is None or not self._marker or self._far.get(self._marker, 1) is not None:
+                return
+            # One party's object may have been deleted by another: that alone stops nobody.
+            with contextlib.suppress(FileNotFoundError):
+                if self._far.rows(""):
+                    return
+            raise TransportError(
+                "the share cannot be reached: expected what was written there before, found an "
+                "empty or missing bucket or folder. Put it back, or restart to begin anew in it"
+            )
 
     def put(self, key: str, data: bytes) -> None:
         """Write an object, replacing an older one in one step."""

@@ -135,8 +135,13 @@ class ObjectStoreConnection(CollectionsConnection):
             return fingerprint_of(bundle, self.email) if isinstance(bundle, dict) else ""
         return ""
 
+    @property
+    def own_version_key(self) -> str:
+        """Where this party announces itself, the first thing that it writes in a share."""
+        return self._own("version.json")
+
     def write_version_file(self, version_info: VersionInfo) -> None:
-        self.store.put(self._own("version.json"), version_info.to_json().encode())
+        self.store.put(self.own_version_key, version_info.to_json().encode())
 
     def read_own_version_file(self) -> VersionInfo | None:
         return self.read_peer_version_file(self.email)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from datasites.errors import SettingsError, TransportError
-from datasites.syftbox import drivers
+from datasites.syftbox import MerchantLink, drivers
 from datasites.syftbox.store import ObjectStore
 from tests.contracts.transport_contract import TransportContract
 from tests.servers import Server, start_server
@@ -116,6 +116,22 @@ class ServerContract(TransportContract):
         finally:
             server.kill()
 
+    @pytest.mark.attack
+    def test_an_emptied_share_is_not_taken_for_a_quiet_one(self, share):
+        store, other = share(), share()
+        store.check()
+        store.put("me/version.json", b"{}")
+        store.put("other/x", b"1")
+        store.must_be_there("me/version.json")
+        store.check()
+        other.delete("me")
+        store.check()  # another's doing, and the share is still there
+        other.delete("other")
+        with pytest.raises(TransportError, match="empty or missing"):
+            store.check()
+        other.put("me/version.json", b"{}")
+        store.check()
+
 
 class TestS3(ServerContract):
     kind = "s3"
@@ -157,6 +173,23 @@ class TestSftp(ServerContract):
 
 class TestWebdav(ServerContract):
     kind = "webdav"
+
+    @pytest.mark.attack
+    def test_a_merchant_says_that_the_folder_is_gone_and_goes_on(self, server, tmp_path):
+        address = f"webdav://127.0.0.1:{server.port}/open"
+        link = MerchantLink("shop@example.org", tmp_path / "shop", address)
+        link.sync()
+        folder, elsewhere = server.folder / "open", server.folder / "elsewhere"
+        folder.rename(elsewhere)
+        with pytest.raises(TransportError):
+            link.sync()
+        folder.mkdir()
+        with pytest.raises(TransportError, match="Put it back"):
+            link.sync()
+        assert not any(folder.iterdir())
+        folder.rmdir()
+        elsewhere.rename(folder)
+        link.sync()
 
     def test_a_wrong_password_is_explained_and_not_repeated(self, server):
         store = ObjectStore(_empty(server), options=server.options | {"password": "hunter2"})
