@@ -18,7 +18,7 @@ _JOINER = "\u2060"
 _MARKUP = re.compile(r"[\\`*_\[\]!:$<>#~|&]")
 _AT_START = re.compile(r"^(\d+(?=[.)])|(?=[-+=]))")
 # Links, icons and emoji are also found in text that was escaped; an invisible joiner parts them.
-_FOUND_LATER = re.compile(r"(:)(?=[\w/+-])|(\bwww)(?=\.)", re.IGNORECASE)
+_FOUND_LATER = re.compile(r"(:)(?=[\w/+-])|(@)(?=\w)|(\bwww)(?=\.)", re.IGNORECASE)
 _TURNS_DIRECTION = frozenset(
     "\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 )

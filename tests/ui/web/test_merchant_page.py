@@ -19,6 +19,7 @@ from datasites.protocol import Proposal
 from recsys.privacy import GaussianEvent, SubsampledGaussianEvent, spent
 from tests.ui.web.market import BARE, SHOP, STUDY, texts
 from ui.web.manifest import Manifest, write_manifest
+from ui.web.plain import plain
 from ui.web.views.gains import read_quality
 from ui.web.views.ledger import ledger_table
 from ui.web.views.request import release_table
@@ -142,7 +143,10 @@ def test_revoke(homes: dict[str, MerchantHome], ask: Ask, open_page: OpenPage) -
     form("approve", homes[SHOP]).button(key="approve-now").click().run()
     form("revoke", homes[SHOP]).button(key="revoke-now").click().run()
     assert ledger_of(homes[SHOP]).approval(STUDY) is None
-    assert f"**{STUDY}** from lab@toyfed.local · revoked" in open_page("merchant").expander[0].label
+    assert (
+        f"**{STUDY}** from {plain('lab@toyfed.local')} · revoked"
+        in open_page("merchant").expander[0].label
+    )
 
 
 @pytest.mark.parametrize("kind", ["approve", "reject"])
