@@ -167,7 +167,7 @@ def test_a_shopper_of_a_shop_that_joined(
     join(home)
     page.goto(link_to(doors_beside(manifest), Role.DEMO))
     cards = page.locator(".tf-card")
-    cards.first.wait_for()
+    cards.nth(11).wait_for()  # one after another, each with its buttons
     assert cards.count() == 12
     for text in cards.all_inner_texts():
         title, *facts = [line for line in text.splitlines() if line.strip()]
