@@ -30,7 +30,7 @@ _START_SECONDS = 60.0
 _LAG_SECONDS = 30.0
 _MEGABYTE = 1024 * 1024
 _ADDRESSES = 1024 * _MEGABYTE  # libraries are mapped, not loaded
-_ZYGOTE = Path(__file__).with_name("zygote.py")
+_ZYGOTE = Path(__file__).with_name("zygote")
 
 
 @dataclass(frozen=True)
@@ -177,7 +177,8 @@ class Nest:
             *read_only(self._inputs, "/inputs"),
             *("--dir", "/packages"),
             *read_only(installed_package("recsys"), "/packages/recsys"),
-            *read_only(_ZYGOTE, "/zygote.py"),
+            *("--dir", "/own"),
+            *read_only(_ZYGOTE, "/own/zygote"),
             *("--remount-ro", "/", "--chdir", "/"),
         ]
         with words, pages:
@@ -186,14 +187,14 @@ class Nest:
                     [
                         *(str(working_bwrap()), *options, "--"),
                         # Not -I, which would ignore the fixed seed of hashes below.
-                        *(str(interpreter.executable), "-s", "-P", "-B", "/zygote.py"),
+                        *(str(interpreter.executable), "-s", "-P", "-B", "-m", "zygote"),
                         *(str(words.fileno()), str(pages.fileno())),
                     ],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.PIPE,
                     env={f"{name}_NUM_THREADS": "1" for name in ("OPENBLAS", "OMP", "MKL")}
-                    | {"PYTHONHASHSEED": "0"},
+                    | {"PYTHONHASHSEED": "0", "PYTHONPATH": "/own"},
                     pass_fds=[words.fileno(), pages.fileno()],
                     start_new_session=True,
                 )

@@ -189,7 +189,8 @@ CHANNELS = {
     "the environment": """
         import os
         def leave(): os.environ['X'] = '1'; os.putenv('X', '1')
-        def look(): return 'X' in os.environ or len(os.environ) > 6
+        known = {'PYTHONHASHSEED', 'PYTHONPATH', 'PWD', 'LC_CTYPE'}
+        def look(): return any(not (n in known or n.endswith('_NUM_THREADS')) for n in os.environ)
     """,
 }
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from datasites.merchant.contributions.apart import rounded
 from datasites.merchant.contributions.page import Page, RowArray
-from datasites.merchant.contributions.zygote import encode
+from datasites.merchant.contributions.zygote.answers import encode
 
 ARRAYS = [RowArray("counts", (4,)), RowArray("sums", (4, 2))]
 HISTORY = np.array([1, 2], np.int32)
