@@ -50,7 +50,7 @@ def windows():
     yield id(sandbox.main.__code__) & ~(MIB - 1), MIB  # what runs before any shopper is met
     yield id(sandbox._serve.__code__) & ~(MIB - 1), MIB
     yield heap - 0x8000, 0x9000  # the C library's heap
-    yield (libc.pthread_self() & ~0xFFF) - 0x1000, 0x3000  # the thread's own, with its processor's number
+    yield (libc.pthread_self() & ~0xFFF) - 0x1000, 0x3000  # the thread's own
 def readable(page):
     # The kernel is asked to take a page for a name: it says when it cannot read it.
     return libc.access(ctypes.c_void_p(page), 0) == 0 or ctypes.get_errno() != 14
