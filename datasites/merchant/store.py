@@ -19,8 +19,8 @@ import numpy as np
 
 from datasites.errors import ReviewError
 from datasites.merchant.home import MerchantHome
-from datasites.merchant.ledger import Ledger
-from recsys.files import atomic_write_text
+from datasites.merchant.ledger import EARLIER, Ledger
+from recsys.files import atomic_path, atomic_write_text
 
 if TYPE_CHECKING:
     # Reading tables takes 80 MB of libraries, which the service, up for months, never needs.
@@ -51,11 +51,18 @@ def add_data(
     report = report.merged(catalogue_report)
     if (home.data / "shop.parquet").exists() and _has_released(home):
         raise ReviewError(
-            "expected a datasite without runs; studies have already run on the data that is here. "
-            "Start a new datasite for new data, so that the ledger's guarantee stays true."
+            "expected a datasite without runs; studies have already run on the data that is here, "
+            "and what they cost was booked for just these purchases. For new data export the "
+            "ledger (`toyfed datasite ledger export FILE`) and make a new datasite with `toyfed "
+            "datasite init ... --spent-before FILE`: what these shoppers have spent counts there."
         )
-    write_catalogue(home.data / "catalogue.parquet", public)
-    write_shop(home.data / "shop.parquet", shop, public)
+    # Both are whole on the disk before either takes its place: toys are numbered by the catalogue.
+    with (
+        atomic_path(home.data / "shop.parquet", 0o600) as new_shop,
+        atomic_path(home.data / "catalogue.parquet") as new_catalogue,
+    ):
+        write_catalogue(new_catalogue, public)
+        write_shop(new_shop, shop, public)
     facts = {
         "added_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "source": purchases.name,
@@ -69,7 +76,9 @@ def add_data(
 
 
 def _has_released(home: MerchantHome) -> bool:
-    return home.ledger_path.exists() and bool(Ledger.open(home.ledger_path).spent_by_study())
+    if not home.ledger_path.exists():
+        return False
+    return bool(Ledger.open(home.ledger_path).spent_by_study().keys() - {EARLIER})
 
 
 def load_catalogue(home: MerchantHome) -> Catalogue:

@@ -29,7 +29,7 @@ from datasites.merchant.home import MerchantHome
 from datasites.merchant.ledger import Ledger, Sighting
 from datasites.private import check_private_file, private_folder
 from recsys.errors import ToyFedError
-from recsys.files import atomic_write_bytes
+from recsys.files import atomic_write_bytes, atomic_write_text
 
 __all__ = ["Witnesses"]
 
@@ -67,7 +67,8 @@ class Witnesses:
         self._key_file = private_folder(home.private / "keys") / _KEY
         self._places = _places(home) if places is None else places
         self._open: dict[str, Place] = {}
-        self._written: set[str] = set()
+        self._written_file = home.private / "witnessed.json"
+        self._written = _names(self._written_file)
         self._tried = ""
         self._said: set[tuple[str, str]] = set()
 
@@ -137,11 +138,12 @@ class Witnesses:
             return None, False
         if sealed is None:
             if name in self._written:
-                self._say(name, "lost what it remembered; it is written anew")
+                self._say(name, "lost what it remembered; it is written anew", booked=True)
             return None, True
         seen = self._unseal(sealed)
         if seen is None:
-            self._say(name, "holds something that is not this datasite's; it is written anew")
+            what = "holds something that is not this datasite's; it is written anew"
+            self._say(name, what, booked=name in self._written)
         return seen, True
 
     def _write(self, name: str, now: Sighting) -> bool:
@@ -150,13 +152,21 @@ class Witnesses:
         except (ToyFedError, OSError):
             self._say(name, "cannot be written")
             return False
-        self._written.add(name)
+        if name not in self._written:
+            self._written.add(name)
+            # On a full disk only a later warning is lost.
+            with contextlib.suppress(OSError):
+                atomic_write_text(self._written_file, json.dumps(sorted(self._written)), mode=0o600)
         return True
 
-    def _say(self, name: str, what: str) -> None:
-        if (name, what) not in self._said:
-            self._said.add((name, what))
-            log.warning("witness of the ledger", place=name, problem=what)
+    def _say(self, name: str, what: str, *, booked: bool = False) -> None:
+        """Tell it once, and put what may hide a restore where the merchant looks for it later."""
+        if (name, what) in self._said:
+            return
+        self._said.add((name, what))
+        log.warning("witness of the ledger", place=name, problem=what)
+        if booked:
+            self._ledger.note("witness missing", {"place": name, "problem": what})
 
     @property
     def _object(self) -> str:
@@ -189,6 +199,9 @@ class Witnesses:
         try:
             key = self._key_file.read_bytes()
         except FileNotFoundError:
+            if self._written:
+                lost = "was lost and is made anew: what was sealed with it cannot be read"
+                self._say(_KEY, lost, booked=True)
             key = ChaCha20Poly1305.generate_key()
             atomic_write_bytes(self._key_file, key, 0o600)
         if len(key) != 32:
@@ -198,6 +211,15 @@ class Witnesses:
                 "until they are"
             )
         return ChaCha20Poly1305(key)
+
+
+def _names(file: Path) -> set[str]:
+    """Where a witness was written before; a file that cannot be read only costs a warning."""
+    try:
+        found = json.loads(file.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return set()
+    return {name for name in found if isinstance(name, str)} if isinstance(found, list) else set()
 
 
 def _places(home: MerchantHome) -> dict[str, Callable[[], Place]]:

@@ -45,11 +45,22 @@ def init(
         Path | None,
         typer.Option(help="TOML file with the sign-in for a share that is a server."),
     ] = None,
+    spent_before: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Exported ledger of an earlier datasite with some of the same shoppers: what it "
+            "has cost counts here too. Repeatable."
+        ),
+    ] = None,
     json_output: JsonOption = False,
 ) -> None:
-    """Make a datasite: folder, settings, keys, and a ledger with the whole budget."""
+    """Make a datasite: folder, settings, keys, and a ledger with the whole budget.
+
+    Did some of these shoppers take part at an earlier datasite of yours? Then say so with
+    --spent-before, or their privacy is spent twice.
+    """
     from datasites.merchant import MerchantHome, MerchantSettings
-    from datasites.merchant.ledger import Ledger
+    from datasites.merchant.ledger import Ledger, verify_export
     from datasites.merchant.ledger.terms import Terms
     from datasites.share_options import checked_options, keep_options, poll_seconds
     from recsys.privacy import Budget
@@ -65,21 +76,27 @@ def init(
     )
     signs = checked_options(share_options, settings.share)
     Terms(Budget(epsilon, delta), period_days, lifetime_epsilon)  # before anything is made
+    earlier = [verify_export(file) for file in spent_before or []]
     made = MerchantHome.create(home, settings)
     keep_options(made.private, signs)
-    Ledger.create(
+    spent = Ledger.create(
         made.ledger_path,
         Budget(epsilon, delta),
         period_days=period_days,
         lifetime_epsilon=lifetime_epsilon,
-    )
+        earlier=earlier,
+    ).spent()
     if json_output:
-        emit({"home": str(made.root), "epsilon": epsilon, "delta": delta})
+        emit({"home": str(made.root), "epsilon": epsilon, "delta": delta, "spent": spent.epsilon})
         return
+    before = (
+        f"  spent    epsilon {spent.epsilon:.4g} of it at earlier datasites\n" if earlier else ""
+    )
     console.print(
         f"Datasite of [bold]{name}[/] is ready in {made.root}\n"
         f"  budget   epsilon {epsilon:g} at delta {delta:g}, per shopper, "
         f"{'for good' if period_days is None else f'per {period_days} days'}\n"
+        f"{before}"
         "  next     toyfed datasite add-data purchases.csv --catalogue items.csv"
     )
 

@@ -1,12 +1,13 @@
 """The merchant's privacy ledger: what was asked, approved, run, released, and what it all cost."""
 
-from datasites.merchant.ledger.books import LOST, Approval, Cost, Request, Reservation
+from datasites.merchant.ledger.books import EARLIER, LOST, Approval, Cost, Request, Reservation
 from datasites.merchant.ledger.export import export_text, verify_export
 from datasites.merchant.ledger.ledger import Ledger, Period
 from datasites.merchant.ledger.records import Entry
 from datasites.merchant.ledger.sighting import Sighting
 
 __all__ = [
+    "EARLIER",
     "LOST",
     "Approval",
     "Cost",

@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from datasites.errors import LedgerError, ReviewError
 from datasites.merchant.ledger.records import GENESIS, Entry, timestamp
@@ -28,7 +28,9 @@ from recsys.privacy.events import Budget, GaussianEvent, PrivacyEvent, event_fro
 from recsys.privacy.spending import Tally, mu_left
 
 __all__ = [
+    "EARLIER",
     "FORMAT",
+    "FORMAT_EARLIER",
     "FORMAT_PERIODS",
     "KINDS",
     "LOST",
@@ -39,15 +41,20 @@ __all__ = [
     "Cost",
     "Request",
     "Reservation",
+    "format_of",
     "take",
     "total",
 ]
 
-FORMAT, FORMAT_PERIODS = 1, 2
-"""Of ledgers without and with periods; a release that knows no periods must not read the latter."""
+FORMAT, FORMAT_PERIODS, FORMAT_EARLIER = 1, 2, 3
+"""Of ledgers without and with periods, and with costs of earlier datasites: a release that does
+not know of these must not read them."""
 
 LOST = "(lost entries)"
 """Where costs are shown whose entries a restore lost; no study can have this name."""
+
+EARLIER = "(earlier datasites)"
+"""Where costs are shown that the same shoppers had at datasites before this one."""
 
 TOLERANCE = 1e-9
 """Relative slack of comparisons, so that a plan calibrated exactly to a budget fits it."""
@@ -244,11 +251,13 @@ class Books:
             self.peers[email] = ""
 
     def _created(self, entry: Entry) -> None:
-        with_periods = "period_days" in entry.body
-        if entry.body["format"] != (FORMAT_PERIODS if with_periods else FORMAT):
+        body = entry.body
+        if body["format"] != format_of(body):
             raise ValueError("unknown format")
-        self.terms = Terms.from_dict(entry.body)
+        self.terms = Terms.from_dict(body)
         self.began = entry.at
+        for earlier in body.get("earlier", []):
+            self._spend(EARLIER, tally_from_dict(earlier["spent"]))
 
     def _renewed(self, entry: Entry) -> None:
         if self.ends is None or entry.at < self.ends or entry.body["period"] != self.period + 1:
@@ -340,6 +349,13 @@ class Books:
         if run.state != "reserved":
             raise ValueError("ended twice")
         self.runs[run.job] = replace(run, state=state)
+
+
+def format_of(created: Mapping[str, Any]) -> int:
+    """The format of a ledger whose first entry says this."""
+    if "earlier" in created:
+        return FORMAT_EARLIER
+    return FORMAT_PERIODS if "period_days" in created else FORMAT
 
 
 def _within(budget: Budget, tally: Tally) -> bool:

@@ -7,7 +7,7 @@ beginning with that entry itself, so that a file swapped under it does not go un
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,7 +16,7 @@ from sqlite3 import Connection
 from typing import Any
 
 from datasites.errors import LedgerError
-from datasites.merchant.ledger.books import FORMAT, FORMAT_PERIODS, Books
+from datasites.merchant.ledger.books import Books, format_of
 from datasites.merchant.ledger.records import (
     GENESIS,
     Entry,
@@ -25,7 +25,7 @@ from datasites.merchant.ledger.records import (
     timestamp,
     write_record,
 )
-from datasites.merchant.ledger.sighting import Sighting, beyond
+from datasites.merchant.ledger.sighting import Sighting, beyond, tally_to_dict
 from datasites.merchant.ledger.store import Head, Store
 from datasites.merchant.ledger.terms import Terms
 from recsys.privacy.spending import Tally
@@ -60,14 +60,15 @@ class Journal:
         self._turn = threading.RLock()
         self._known: Books | None = None
 
-    def create(self, terms: Terms) -> None:
-        """Make the files, with the budget as the first entry."""
-        with_periods = terms.to_dict()
-        body = {
-            "format": FORMAT_PERIODS if with_periods else FORMAT,
-            "budget": terms.budget.to_dict(),
-            **with_periods,
-        }
+    def create(self, terms: Terms, earlier: Sequence[Books] = ()) -> None:
+        """Make the files, with the budget and what was spent before as the first entry."""
+        body: dict[str, Any] = {"budget": terms.budget.to_dict(), **terms.to_dict()}
+        if earlier:
+            body["earlier"] = [
+                {"spent": tally_to_dict(one.ever), "entries": one.seq, "hash": one.hash}
+                for one in earlier
+            ]
+        body["format"] = format_of(body)
         self._store.create(_sealed(Books(), timestamp(self.clock()), "created", "", body, False))
 
     def open(self) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self
 
 from datasites.merchant.ledger import rules
-from datasites.merchant.ledger.books import Approval, Cost, Request, Reservation
+from datasites.merchant.ledger.books import Approval, Books, Cost, Request, Reservation
 from datasites.merchant.ledger.export import export_text
 from datasites.merchant.ledger.journal import Clock, Journal, utc_now
 from datasites.merchant.ledger.records import Entry, check_name
@@ -60,6 +60,7 @@ class Ledger:
         *,
         period_days: int | None = None,
         lifetime_epsilon: float | None = None,
+        earlier: Sequence[Books] = (),
         clock: Clock = utc_now,
     ) -> Ledger:
         """A new ledger at `path` (its `.head` and `.lock` beside it) with the whole `budget`.
@@ -67,10 +68,12 @@ class Ledger:
         Args:
             period_days: make the budget one of a period, renewed by `renew`; None is for good.
             lifetime_epsilon: the most that all periods together may cost, at the budget's delta.
+            earlier: of exports (`verify_export`) of datasites that had some of these shoppers; all
+                that they cost counts as spent here, from the first entry on.
 
         Raises: LedgerError if there is one, or the remains of one; ReviewError for odd terms.
         """
-        Journal(Path(path), clock).create(Terms(budget, period_days, lifetime_epsilon))
+        Journal(Path(path), clock).create(Terms(budget, period_days, lifetime_epsilon), earlier)
         return cls.open(path, clock=clock)
 
     @classmethod

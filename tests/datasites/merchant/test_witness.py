@@ -235,3 +235,31 @@ def test_there_is_nothing_to_accept_on_a_whole_ledger(ledger: Ledger) -> None:
 def test_a_sighting_that_is_none_is_refused(odd: dict[str, object]) -> None:
     with pytest.raises(LedgerError):
         Sighting.from_dict(odd)
+
+
+@pytest.mark.parametrize("lost", ["the witness", "the key"])
+def test_a_witness_that_is_gone_is_noted_in_the_ledger_after_a_restart(
+    home: MerchantHome, ledger: Ledger, shelf: Shelf, witnesses: Witnesses, lost: str
+) -> None:
+    witnesses.keep()
+    if lost == "the key":
+        (home.private / "keys" / "witness.key").unlink()
+    else:
+        shelf.objects.clear()
+    for _ in range(3):
+        restarted = Witnesses(home, ledger, {"the share": lambda: shelf})
+        restarted.check()
+        restarted.keep()
+    notes = [entry for entry in ledger.entries() if entry.kind == "witness missing"]
+    assert notes
+    assert all(entry.note for entry in notes)
+    assert len(notes) <= 2, "told once, not at every look"
+
+
+def test_a_new_place_is_not_missed(
+    home: MerchantHome, ledger: Ledger, shelf: Shelf, witnesses: Witnesses
+) -> None:
+    witnesses.keep()
+    places = {"the share": lambda: shelf, "copy 1": Shelf}
+    Witnesses(home, ledger, places).keep()
+    assert not [entry for entry in ledger.entries() if entry.note]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,9 @@ import pytest
 from typer.testing import CliRunner
 
 from datasites.merchant import Ledger, MerchantHome
-from datasites.merchant.ledger import Sighting
+from datasites.merchant.ledger import EARLIER, Sighting, verify_export
 from datasites.merchant.witness import Witnesses
-from recsys.privacy import Tally
+from recsys.privacy import GaussianEvent, Tally
 from ui.cli.app import app
 
 
@@ -90,3 +90,57 @@ def test_a_lost_head_is_rebuilt(home: Path) -> None:
     assert verb(home, "--verify").exit_code == 4
     assert verb(home, "rebuild-head", "--by", "me").exit_code == 0
     assert verb(home, "--verify").exit_code == 0
+
+
+def test_what_shoppers_spent_at_an_earlier_datasite_counts_at_the_next(
+    home: Path, tmp_path: Path
+) -> None:
+    book = Ledger.open(MerchantHome.open(home).ledger_path)
+    spend(book, GaussianEvent("sums", 1.0, 5.0))
+    file = tmp_path / "export.jsonl"
+    assert verb(home, "export", file).exit_code == 0
+    new = tmp_path / "new"
+    words = (
+        *("datasite", "init", "Castle", "--email", "castle2@toys.test"),
+        *("--share", tmp_path / "share", "--home", new, "--spent-before", file),
+    )
+    made = toyfed(*words)
+    assert made.exit_code == 0, made.output
+    assert f"spent    epsilon {book.spent().epsilon:.4g} of it" in made.output
+
+    after = Ledger.open(MerchantHome.open(new).ledger_path)
+    assert after.spent() == book.spent()
+    assert after.spent_by_study() == {EARLIER: book.spent()}
+    assert after.available().mu < book.budget.epsilon
+    again = tmp_path / "again.jsonl"
+    after.export(again)
+    assert verify_export(again).cost_of(verify_export(again).ever) == book.spent()
+
+
+def test_an_export_that_does_not_verify_makes_no_datasite(home: Path, tmp_path: Path) -> None:
+    file = tmp_path / "export.jsonl"
+    verb(home, "export", file)
+    file.write_text(file.read_text().replace("created", "crested"))
+    made = toyfed(
+        *("datasite", "init", "Castle", "--email", "castle2@toys.test"),
+        *("--share", tmp_path / "share", "--home", tmp_path / "new", "--spent-before", file),
+    )
+    assert made.exit_code == 4
+    assert not (tmp_path / "new").exists()
+
+
+def spend(book: Ledger, event: GaussianEvent) -> None:
+    code = "c" * 64
+    book.request("toys", "toys", "ds@lab", code, code, {})
+    book.approve(
+        "toys",
+        study="toys",
+        sender="ds@lab",
+        code_sha256=code,
+        params_sha256=code,
+        events=[event],
+        rounds=1,
+        expires=datetime.now(UTC) + timedelta(days=1),
+        by="me",
+    )
+    book.reserve("toys", "toys-job", "one", [event])
