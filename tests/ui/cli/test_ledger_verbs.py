@@ -92,6 +92,7 @@ def test_a_lost_head_is_rebuilt(home: Path) -> None:
     assert verb(home, "--verify").exit_code == 0
 
 
+@pytest.mark.attack
 def test_what_shoppers_spent_at_an_earlier_datasite_counts_at_the_next(
     home: Path, tmp_path: Path
 ) -> None:
