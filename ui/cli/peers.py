@@ -94,6 +94,14 @@ def quarantine(
     console.print("Nothing of this was acted on. --show ID shows a message, --clear removes all.")
 
 
+_STATES = {
+    "requested_by_me": "you asked",
+    "requested_by_peer": "asks to pair",
+    "accepted": "paired",
+    "revoked": "revoked",
+}
+
+
 def print_peers(title: str, peers: Iterable[Mapping[str, Any]], command: str) -> None:
     """A table of peers, the code to compare with each, and what to do where a key changed."""
     table = Table("peer", "state", "pairing code, the same on both screens", title=title)
@@ -102,12 +110,13 @@ def print_peers(title: str, peers: Iterable[Mapping[str, Any]], command: str) ->
         words = str(peer.get("code", "")).split()
         lines = [" ".join(words[at : at + 4]) for at in range(0, len(words), 4)]
         state = str(peer["state"])
+        told = _STATES.get(state, state)
         if state == "key_changed":
             changed.append(peer)
-            state, lines = "[bold red]KEY CHANGED[/]", ["nothing is exchanged; see below"]
+            told, lines = "[bold red]KEY CHANGED[/]", ["nothing is exchanged; see below"]
         elif peer.get("compared"):
-            state = f"{state}, compared"
-        table.add_row(str(peer["email"]), state, "\n".join(lines) or "waiting for their key")
+            told = f"{told}, compared"
+        table.add_row(str(peer["email"]), told, "\n".join(lines) or "waiting for their key")
     console.print(table)
     for peer in changed:
         email = peer["email"]
