@@ -75,7 +75,7 @@ def test_two_people_pair_by_words_and_part(home: Path, desk: Path) -> None:
     assert toyfed("datasite", "serve", "--once", "--home", home).exit_code == 0
     assert facts(*pair)["peers"][0]["state"] == "accepted"
     done = toyfed("study", "pair", SHOP, "--code", there["code"], "--home", desk)
-    assert (done.exit_code, "accepted, compared" in done.stdout) == (0, True)
+    assert (done.exit_code, "paired, compared" in done.stdout) == (0, True)
 
     assert toyfed(*pair, "ad@science.test", "--revoke").exit_code == 1
     assert toyfed(*pair, DS, "--revoke").exit_code == 0
