@@ -21,6 +21,11 @@ __all__ = [
 ALONE, TOGETHER = "alone", "together"
 ALONE_COLOUR, TOGETHER_COLOUR, QUIET = "#8d99ae", "#e4572e", "#4c9f70"
 ROW = 26
+_COLOURS = [
+    *("#e4572e", "#3d7ea6", "#4c9f70", "#8e5ea2", "#c98a00", "#d6458b", "#2a9d8f"),
+    *("#6b705c", "#5a67d8", "#a44a3f", "#7fb800", "#00798c", "#9c6644"),
+]
+_SHAPES = ["circle", "square", "triangle-up", "diamond", "cross"]
 AXIS = 64
 """Pixels that a chart's axis, its title and a legend take of the height given."""
 
@@ -212,11 +217,18 @@ def toy_map_chart(table: pd.DataFrame) -> Any:
     click = alt.selection_point(fields=["category"], bind="legend")
     return (
         alt.Chart(table)
-        .mark_circle()
+        .mark_point(filled=True)
         .encode(
             x=alt.X("x:Q", axis=None, scale=alt.Scale(zero=False)),
             y=alt.Y("y:Q", axis=None, scale=alt.Scale(zero=False)),
-            color=alt.Color("category:N", title=None, legend=alt.Legend(orient="right")),
+            color=alt.Color(
+                "category:N",
+                title=None,
+                scale=alt.Scale(range=_COLOURS),
+                legend=alt.Legend(orient="right", symbolOpacity=1),
+            ),
+            # Every other category has another shape: no pair is told apart by colour alone.
+            shape=alt.Shape("category:N", title=None, scale=alt.Scale(range=_SHAPES)),
             size=alt.condition("datum.found", alt.value(60), alt.value(20)),
             opacity=alt.condition(click & "datum.found", alt.value(0.95), alt.value(0.12)),
             order=alt.Order("found:Q"),
@@ -255,7 +267,14 @@ def _natural(name: str) -> tuple[str, int]:
 
 
 def _names() -> Any:
-    return alt.Axis(labelLimit=260, labelFontSize=13, labelOverlap=False, ticks=False, domain=False)
+    return alt.Axis(
+        labelLimit=260,
+        labelFontSize=13,
+        labelOverlap=False,
+        labelFlush=False,  # or the first and last stand beside their rows
+        ticks=False,
+        domain=False,
+    )
 
 
 def _numbers() -> Any:

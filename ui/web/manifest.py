@@ -59,11 +59,13 @@ class Manifest(BaseModel):
 
 
 def read_manifest(path: Path) -> Manifest:
-    """Read a manifest; relative paths in it start at its own folder.
+    """Read a manifest, or the one in a folder; relative paths in it start at its own folder.
 
     Raises: SettingsError if it is missing or not a manifest.
     """
     path = Path(path)
+    if path.is_dir():
+        path = path / "marketplace.json"
     try:
         manifest = Manifest.model_validate(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:

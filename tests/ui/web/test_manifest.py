@@ -18,6 +18,7 @@ def test_written_by_hand_with_relative_paths(tmp_path: Path) -> None:
     assert found.merchants == (file.parent / "m1", Path("/elsewhere/m2"))
     assert found.report == file.parent / "r.json"
     assert not found.simulation
+    assert read_manifest(file.parent) == found
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"merchant": []}', '{"merchants": 3}', "\x00"])

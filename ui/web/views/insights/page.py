@@ -167,7 +167,18 @@ def _privacy(report: Report) -> None:
         "What one shopper's presence at a merchant can change in everything that was released: at "
         "most a factor e^ε in any probability, save for probability δ."
     )
-    st.dataframe(table, hide_index=True)
+    st.dataframe(
+        table,
+        hide_index=True,
+        column_config={
+            "epsilon": st.column_config.NumberColumn("ε spent", format="%.4g"),
+            "delta": st.column_config.NumberColumn("δ", format="%.0e"),
+            "events": st.column_config.NumberColumn(
+                "releases", help="Noised arrays that left; each is booked as an event."
+            ),
+            "budget": st.column_config.NumberColumn("ε budget", format="%.4g"),
+        },
+    )
 
 
 def _cost(report: Report) -> None:
@@ -175,7 +186,14 @@ def _cost(report: Report) -> None:
         st.info("This report says nothing about time and memory.")
         return
     chart_and_downloads(cost_chart(report.cost), report.cost, "cost")
-    st.dataframe(report.cost, hide_index=True)
+    st.dataframe(
+        report.cost,
+        hide_index=True,
+        column_config={
+            "seconds": st.column_config.NumberColumn(format="%.1f"),
+            "peak_mb": st.column_config.NumberColumn("peak memory, MB", format="%.0f"),
+        },
+    )
 
 
 def _table(report: Report) -> None:
