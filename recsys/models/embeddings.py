@@ -10,7 +10,7 @@ import numpy.typing as npt
 from recsys.data.interactions import Interactions
 from recsys.errors import ModelError
 from recsys.models.base import Recommender
-from recsys.models.fold_in import FoldIn, bounded_embeddings
+from recsys.models.fold_in import MOST_FACTORS, FoldIn, bounded_embeddings
 
 if TYPE_CHECKING:
     from recsys.data.catalogue import Catalogue
@@ -26,7 +26,8 @@ class SharedEmbeddings(Recommender):
     over the toys j in the shopper's history, w_j = decay^(newer purchases).
 
     Args:
-        item_embeddings: V, float32 [n_items, d], released under privacy or public.
+        item_embeddings: V, float32 [n_items, d], d at most `MOST_FACTORS`,
+            released under privacy or public.
         gram: G, float [d, d], positive semi-definite; V'V when left out.
         alpha: weight of toys not bought, 0 or more.
         regularization: lambda, above 0.
@@ -52,6 +53,11 @@ class SharedEmbeddings(Recommender):
             raise ModelError(
                 "Expected finite item embeddings with one row a toy, found "
                 f"{item_embeddings.ndim} dimensions or numbers that are not finite."
+            )
+        if item_embeddings.shape[1] > MOST_FACTORS:
+            raise ModelError(
+                f"Expected item embeddings of at most {MOST_FACTORS} factors, found "
+                f"{item_embeddings.shape[1]}. Train with fewer."
             )
         if not (alpha >= 0 and regularization > 0 and 0 < decay <= 1):
             raise ModelError(

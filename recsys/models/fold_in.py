@@ -21,13 +21,16 @@ import scipy.sparse as sp
 
 from recsys.privacy.clipping import clip_rows
 
-__all__ = ["NORM_BOUND", "FoldIn", "bounded_embeddings"]
+__all__ = ["MOST_FACTORS", "NORM_BOUND", "FoldIn", "bounded_embeddings"]
 
 Float = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.intp]
 
 NORM_BOUND = 1e3
 """Largest norm of a toy's embedding in a fold-in; what is learned stays far below it."""
+
+MOST_FACTORS = 512
+"""Largest width of shared embeddings. Every merchant solves systems of this size, in cubic time."""
 
 _CELLS = 1 << 17
 _FLATTEST = 1e-13

@@ -64,6 +64,10 @@ def parquet(**columns: object) -> bytes:
         ("page-report", DEEP),
         ("amazon-reviews", DEEP),
         ("amazon-meta", DEEP + b"\n"),
+        (
+            "verify-arrays",
+            b'{"item_embeddings": ["F32", [6, 3333], [0.1]], "item_counts": ["F64", [6], [1.0]]}',
+        ),
         ("verify-settings", b'{"model": ""}'),
         ("verify-settings", b'{"model": 1e308}'),
         ("verify-settings", b'{"model": {"factors": []}}'),

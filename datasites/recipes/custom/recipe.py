@@ -102,12 +102,19 @@ class CustomRecipe(Recipe):
         state = state | {name: np.ascontiguousarray(array) for name, array in merged.items()}
         last = CustomSettings.read(settings).phases[-1].name
         if phase == last:
+            from recsys.models.fold_in import MOST_FACTORS
+
             embeddings = state.get("item_embeddings")
             counts = state["item_counts"]
             if embeddings is None or embeddings.ndim != 2 or len(embeddings) != len(counts):
                 raise SettingsError(
                     "expected server.py to leave item_embeddings with one row a toy in the state, "
                     "found none or another shape"
+                )
+            if embeddings.shape[1] > MOST_FACTORS:
+                raise SettingsError(
+                    f"expected item_embeddings of at most {MOST_FACTORS} factors, found "
+                    f"{embeddings.shape[1]}: no merchant would serve them"
                 )
             for name in self.model_arrays:
                 if not np.isfinite(state[name]).all():

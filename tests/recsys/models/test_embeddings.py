@@ -71,6 +71,7 @@ def test_it_recommends_unseen_toys_and_similar_ones() -> None:
         {"item_embeddings": np.ones((2, 2)), "alpha": -1.0},
         {"item_embeddings": np.ones((2, 2)), "regularization": 0.0},
         {"item_embeddings": np.ones((2, 2)), "decay": 0.0},
+        {"item_embeddings": np.ones((2, 513))},
     ],
 )
 def test_what_cannot_serve_is_refused(arguments: dict[str, object]) -> None:
