@@ -31,7 +31,7 @@ from datasites.private import check_private_file, private_folder
 from recsys.errors import ToyFedError
 from recsys.files import atomic_write_bytes, atomic_write_text
 
-__all__ = ["Witnesses"]
+__all__ = ["Witnesses", "written_places"]
 
 log = structlog.get_logger()
 
@@ -67,8 +67,8 @@ class Witnesses:
         self._key_file = private_folder(home.private / "keys") / _KEY
         self._places = _places(home) if places is None else places
         self._open: dict[str, Place] = {}
-        self._written_file = home.private / "witnessed.json"
-        self._written = _names(self._written_file)
+        self._written_file = _written_file(home)
+        self._written = written_places(home)
         self._tried = ""
         self._said: set[tuple[str, str]] = set()
 
@@ -213,10 +213,14 @@ class Witnesses:
         return ChaCha20Poly1305(key)
 
 
-def _names(file: Path) -> set[str]:
+def _written_file(home: MerchantHome) -> Path:
+    return home.private / "witnessed.json"
+
+
+def written_places(home: MerchantHome) -> set[str]:
     """Where a witness was written before; a file that cannot be read only costs a warning."""
     try:
-        found = json.loads(file.read_bytes())
+        found = json.loads(_written_file(home).read_bytes())
     except (OSError, ValueError, RecursionError):
         return set()
     return {name for name in found if isinstance(name, str)} if isinstance(found, list) else set()

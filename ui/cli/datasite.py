@@ -15,6 +15,7 @@ from rich.table import Table
 from ui.cli import ledger as ledger_verbs
 from ui.cli import peers
 from ui.cli.console import DatasiteHomeOption, JsonOption, console, emit, guarded, stderr
+from ui.ledger_words import when
 
 app = typer.Typer(
     help="For merchants: run a datasite, review requests, keep the ledger.", no_args_is_help=True
@@ -179,7 +180,7 @@ def requests(
                 request.sender,
                 request.proposal.recipe,
                 f"{request.proposal.epsilon:g}",
-                request.received_at[:16],
+                when(request.received_at),
                 request.status,
             )
         console.print(table if found else "No requests yet.")
@@ -252,11 +253,13 @@ def status(home: DatasiteHomeOption = HOME, json_output: JsonOption = False) -> 
     """Is the service running, and what waits for you?"""
     from datasites.merchant import Ledger, MerchantHome, desk
     from datasites.merchant.heartbeat import read_beat
+    from datasites.merchant.witness import written_places
 
     opened = MerchantHome.open(home)
     ledger = Ledger.open(opened.ledger_path)
     beat = read_beat(opened)
     waiting = [one.study for one in desk.requests(opened, ledger) if one.status == "pending"]
+    witnesses = sorted(written_places(opened))
     facts = {
         "name": opened.settings.name,
         "service": beat.get("state", "never started"),
@@ -266,12 +269,22 @@ def status(home: DatasiteHomeOption = HOME, json_output: JsonOption = False) -> 
         "waiting": waiting,
         "spent_epsilon": ledger.spent().epsilon,
         "budget_epsilon": ledger.budget.epsilon,
+        "witnesses": witnesses,
     }
     if json_output:
         emit(facts)
         return
-    for key, value in facts.items():
-        console.print(f"{key.replace('_', ' '):15} {value}", highlight=False, markup=False)
+    lines = {
+        "shop": escape(opened.settings.name),
+        "service": ": ".join(filter(None, (facts["service"], escape(facts["detail"])))),
+        "last pass": f"{when(beat['at'])} UTC" if beat.get("at") else "none yet",
+        "purchases": "added" if facts["has_data"] else "none yet; see `toyfed datasite add-data`",
+        "waiting": escape(", ".join(waiting)) or "no request",
+        "ledger": ledger_verbs.budget_in_words(ledger),
+        "remembered": f"by {', '.join(witnesses)}" if witnesses else "nowhere yet",
+    }
+    for name, told in lines.items():
+        console.print(f"[dim]{name:11}[/] {told}", highlight=False)
 
 
 def _absolute(share: str) -> str:
@@ -316,7 +329,7 @@ def _print_review(review: Any, *, with_code: bool) -> None:
     )
     console.print(
         Panel(
-            f"from {request.sender}, received {request.received_at[:16]}, {request.status}\n"
+            f"from {request.sender}, received {when(request.received_at)}, {request.status}\n"
             f"recipe {request.proposal.recipe}: {badge}\n"
             f"sha256 {request.code_sha256}",
             title=f"Request {request.study}",

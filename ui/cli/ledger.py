@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ui.cli.console import DatasiteHomeOption, JsonOption, console, emit, guarded
+from ui.ledger_words import cost_of, in_words, when
 
 HOME = Path("toyfed-datasite")
 app = typer.Typer(help="The privacy ledger: what was approved, run and released, and its cost.")
@@ -45,19 +46,20 @@ def show(
         emit(facts | {"entries": [] if verify else [vars(entry) for entry in entries[-last:]]})
         return
     if not verify:
-        table = Table("#", "when", "what", "study", "detail", title="Privacy ledger")
+        table = Table("#", "when (UTC)", "what", "epsilon", title="Privacy ledger")
         for entry in entries[-last:]:
+            cost = cost_of(entry, book.budget.delta)
+            about = f"{entry.kind} {entry.study}".strip()
             table.add_row(
                 str(entry.seq),
-                entry.at[:19],
-                entry.kind,
-                entry.study,
-                escape(_in_short(entry.body)),
+                when(entry.at),
+                f"[bold]{escape(about)}[/]\n{escape(in_words(entry))}",
+                "" if cost is None else f"{cost:.4g}",
                 style="dim" if entry.note else "",
             )
         console.print(table)
     console.print(f"{len(entries)} entries verified; the last is {entries[-1].hash}")
-    console.print(in_words(book))
+    console.print(budget_in_words(book))
 
 
 @app.command("export")
@@ -115,7 +117,7 @@ def renew(
 
     book = Ledger.open(MerchantHome.open(home).ledger_path)
     book.renew(today.date(), by or getpass.getuser())
-    emit(_facts(book)) if json_output else console.print(in_words(book))
+    emit(_facts(book)) if json_output else console.print(budget_in_words(book))
 
 
 @app.command("accept-restore")
@@ -138,7 +140,7 @@ def accept_restore(
         emit(_facts(book) | {"lost": lost._asdict()})
         return
     console.print(f"Booked epsilon {lost.epsilon:.4g} for the lost entries.")
-    console.print(in_words(book))
+    console.print(budget_in_words(book))
 
 
 @app.command("rebuild-head")
@@ -150,10 +152,10 @@ def rebuild_head(
     from datasites.merchant import Ledger, MerchantHome
 
     book = Ledger.rebuild_head(MerchantHome.open(home).ledger_path, by)
-    emit(_facts(book)) if json_output else console.print(in_words(book))
+    emit(_facts(book)) if json_output else console.print(budget_in_words(book))
 
 
-def in_words(book: Any) -> str:
+def budget_in_words(book: Any) -> str:
     """Spent, promised, budget, and where there are periods all that they have cost together."""
     budget, spent, promised = book.budget, book.spent(), book.promised()
     text = (
@@ -183,10 +185,3 @@ def _facts(book: Any) -> dict[str, Any]:
         "spent_ever": book.spent_ever()._asdict(),
         "head": {"seq": (head := book.sighting()).seq, "hash": head.hash},
     }
-
-
-def _in_short(body: dict[str, Any]) -> str:
-    text = ", ".join(
-        f"{key} {value}" for key, value in body.items() if isinstance(value, str | int | float)
-    )
-    return text if len(text) <= 110 else text[:109] + "…"

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import re
-from typing import Any
-
 import pandas as pd
 import streamlit as st
 
 from datasites.merchant.home import MerchantHome
 from datasites.merchant.ledger import Entry, Ledger, export_text
 from recsys.errors import ToyFedError
-from recsys.privacy import event_from_dict, spent
+from ui.ledger_words import cost_of, in_words, when
 from ui.web.doors import Action, demand
 from ui.web.plain import plain_error
 
 __all__ = ["ledger_table", "show_ledger"]
 
 SHOWN = 500
-DETAIL = 160
-HASH = re.compile(r"[0-9a-f]{64}")
 
 
 def show_ledger(home: MerchantHome, ledger: Ledger) -> None:
@@ -73,34 +68,12 @@ def ledger_table(entries: list[Entry], delta: float) -> pd.DataFrame:
     rows = [
         {
             "#": entry.seq,
-            "when": entry.at[:19].replace("T", " "),
+            "when": when(entry.at),
             "what": f"{entry.kind} (note)" if entry.note else entry.kind,
             "study": entry.study,
-            "cost": _cost(entry, delta),
-            "detail": _in_short(entry.body),
+            "cost": "" if (cost := cost_of(entry, delta)) is None else f"ε {cost:.3f}",
+            "detail": in_words(entry),
         }
         for entry in reversed(entries)
     ]
     return pd.DataFrame(rows, columns=["#", "when", "what", "study", "cost", "detail"])
-
-
-def _cost(entry: Entry, delta: float) -> str:
-    if entry.kind != "reserved" or entry.note:
-        return ""
-    events = [event_from_dict(event) for event in entry.body["events"]]
-    return f"ε {spent(events, delta):.3f}"
-
-
-def _in_short(body: dict[str, Any]) -> str:
-    text = ", ".join(
-        f"{key.replace('_', ' ')} {_plain(value)}"
-        for key, value in body.items()
-        if isinstance(value, str | int | float)
-    )
-    return text if len(text) <= DETAIL else text[: DETAIL - 1] + "…"
-
-
-def _plain(value: str | int | float) -> str:
-    """Hashes in short; the export has them in full."""
-    text = str(value)
-    return f"{text[:10]}…" if HASH.fullmatch(text) else text
