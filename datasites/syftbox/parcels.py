@@ -9,7 +9,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from datasites.errors import TransportError
+from datasites.errors import SettingsError, TransportError
 from datasites.syftbox.names import PARCEL_BYTES, check_file_name
 
 __all__ = ["open_parcel", "pack_parcel", "parcel_sha256", "unpack_into"]
@@ -21,7 +21,7 @@ _HEAD_BYTES = 256 * 1024
 def pack_parcel(files: dict[str, bytes], facts: dict[str, Any] | None = None) -> bytes:
     """Pack files under plain names. Raises ReviewError for another name.
 
-    Raises TransportError if there is more than a parcel may hold.
+    Raises SettingsError if there is more than a parcel may hold: no second try heals that.
     """
     names = [[check_file_name(name), len(data)] for name, data in sorted(files.items())]
     head = json.dumps({"facts": facts or {}, "files": names}, sort_keys=True).encode()
@@ -29,11 +29,12 @@ def pack_parcel(files: dict[str, bytes], facts: dict[str, Any] | None = None) ->
         [_MAGIC, len(head).to_bytes(8, "big"), head, *(files[str(name)] for name, _ in names)]
     )
     if len(head) > _HEAD_BYTES:
-        raise TransportError("expected fewer files or shorter facts to publish")
+        raise SettingsError("expected fewer files or shorter facts to publish")
     # Encryption adds a little, and the reader's limit counts it.
     if len(parcel) > PARCEL_BYTES - 1024 * 1024:
-        raise TransportError(
-            f"expected at most {PARCEL_BYTES >> 20} MB to publish, found {len(parcel) >> 20} MB"
+        raise SettingsError(
+            f"expected at most {PARCEL_BYTES >> 20} MB to publish, found {len(parcel) >> 20} MB. "
+            "Use fewer factors or arrays, or a smaller catalogue"
         )
     return parcel
 

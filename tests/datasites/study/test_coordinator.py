@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from datasites.errors import DatasiteError, PeerError, TransportError
+from datasites.errors import DatasiteError, PeerError, SettingsError, TransportError
 from datasites.protocol import Phase
 from datasites.study import (
     Coordinator,
@@ -23,6 +23,7 @@ from datasites.study import (
     parse_study,
     submit,
 )
+from datasites.syftbox import parcels
 from datasites.syftbox.types import Reply
 from recsys.data import Marketplace, write_catalogue
 
@@ -200,6 +201,23 @@ def test_what_was_sent_is_not_sent_again(study: Coordinator) -> None:
     [*study.run()]
     assert len(link.sent) == len(set(link.sent))
     assert link.sent[: len(already)] == already
+
+
+def test_a_state_that_is_too_large_ends_the_run_and_is_not_tried_for_ever(
+    study: Coordinator, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parcels, "PARCEL_BYTES", 1024 * 1024 + 100)
+    link: Any = study.link
+    publish = link.publish_state
+
+    def packed(name: str, files: dict[str, bytes], recipients: list[str]) -> Any:
+        parcels.pack_parcel(files)
+        return publish(name, files, recipients)
+
+    monkeypatch.setattr(link, "publish_state", packed)
+    with pytest.raises(SettingsError, match="fewer factors"):
+        list(study.run())
+    assert clock.naps == 0
 
 
 def test_two_runs_at_once_are_refused(study: Coordinator) -> None:
