@@ -82,6 +82,17 @@ def test_review_shows_badge_code_release_and_cost(
     assert "item_counts [60]" in released["releases"].iloc[0]
 
 
+def test_a_request_whose_files_are_damaged_is_named(
+    homes: dict[str, MerchantHome], ask: Ask, open_page: OpenPage
+) -> None:
+    ask(homes[SHOP])
+    (file,) = homes[SHOP].private.glob(f"**/{STUDY}/request.json")
+    file.write_text("{")
+    page = open_page("merchant")
+    assert not page.exception
+    assert any(STUDY in warning.value for warning in page.warning)
+
+
 def test_approve_after_a_second_look(
     homes: dict[str, MerchantHome], ask: Ask, open_page: OpenPage
 ) -> None:

@@ -104,6 +104,8 @@ def _requests(home: MerchantHome, ledger: Ledger) -> None:
     except ToyFedError as error:
         st.error(plain_error(error))
         return
+    for problem in desk.damaged_requests(home, ledger):
+        st.warning(plain_error(problem), icon=":material/broken_image:")
     if not found:
         st.info(
             "**No requests yet.** When a data scientist asks to learn from this shop, the request "

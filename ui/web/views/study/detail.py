@@ -112,7 +112,14 @@ def _happened(home: ScientistHome, name: str) -> None:
 def _plan(home: ScientistHome, name: str) -> None:
     from datasites.protocol import Proposal
 
-    proposal = Proposal.model_validate_json((home.study(name) / "proposal.json").read_text())
+    try:
+        proposal = Proposal.model_validate_json((home.study(name) / "proposal.json").read_bytes())
+    except (OSError, ValueError):  # pydantic's error is a ValueError
+        st.error(
+            "Expected this study's proposal.json as it was submitted, found it missing or damaged. "
+            "Put its copy back; without one, submit the study under a new name."
+        )
+        return
     st.dataframe(
         releases(proposal),
         hide_index=True,
