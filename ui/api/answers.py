@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["UnknownToyError", "answer_basket", "answer_popular", "answer_similar"]
 
-MOST_KEPT = 20_000
+MOST_KEPT_BYTES = 64 * 1024 * 1024
+"""Of answers kept for one shop; the least recently asked for go first."""
 
 
 class UnknownToyError(LookupError):
@@ -36,6 +37,7 @@ class _Prepared:
         frame = shop.catalogue.frame
         self.columns = {name: frame[name].tolist() for name in frame.columns}
         self.kept: OrderedDict[Popular | Similar, bytes] = OrderedDict()
+        self.kept_bytes = 0
         self.lock = threading.Lock()
 
 
@@ -111,9 +113,11 @@ def _kept(shop: ServedShop, question: Popular | Similar, find: Callable[[], byte
             return prepared.kept[question]
     answer = find()
     with prepared.lock:
+        # Somebody else may have asked the same meanwhile.
+        prepared.kept_bytes += len(answer) - len(prepared.kept.pop(question, b""))
         prepared.kept[question] = answer
-        if len(prepared.kept) > MOST_KEPT:
-            prepared.kept.popitem(last=False)
+        while prepared.kept_bytes > MOST_KEPT_BYTES:
+            prepared.kept_bytes -= len(prepared.kept.popitem(last=False)[1])
     return answer
 
 

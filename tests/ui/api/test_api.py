@@ -14,7 +14,7 @@ from datasites.merchant import MerchantHome
 from datasites.merchant.store import load_catalogue, load_shop
 from tests.ui.asgi import TestClient
 from tests.ui.web.market import BARE, SHOP
-from ui.api import Api, KeyRing, api_routes, openapi
+from ui.api import Api, KeyRing, answers, api_routes, openapi
 from ui.api.questions import Basket, Popular, Similar
 
 Homes = dict[str, MerchantHome]
@@ -96,6 +96,19 @@ def test_popular_and_similar_may_be_kept(world: World) -> None:
         again = world.get(path, **{"if-none-match": first.headers["etag"]})
         assert (again.status_code, again.content) == (304, b"")
         assert world.get(path).content == first.content
+
+
+def test_answers_are_kept_up_to_so_many_bytes(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answers, "MOST_KEPT_BYTES", 3000)
+    for _ in range(2):
+        for item in world.ids(*range(9)):
+            assert world.get(f"/api/similar?item={item}&n=4").status_code == 200
+    kept = [one for one in answers._prepared.values() if one.kept]
+    assert kept
+    for one in kept:
+        assert one.kept_bytes == sum(map(len, one.kept.values())) <= 3000
 
 
 def test_a_shoppers_history_needs_a_key_for_it(world: World) -> None:
