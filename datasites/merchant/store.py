@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from datasites.errors import ReviewError
+from datasites.merchant.forget import data_turn, remembered
 from datasites.merchant.home import MerchantHome
 from datasites.merchant.ledger import EARLIER, Ledger
 from recsys.files import atomic_path, atomic_write_text
@@ -39,6 +40,8 @@ def add_data(
 ) -> tuple[Shop, ReadReport]:
     """Check one merchant's purchases and put them in place; replaces what was there.
 
+    Shoppers who asked to be forgotten are left out, see `forget`.
+
     Privacy: stays at the merchant; the report holds line numbers and counts, no values.
     Raises DataError (nothing is replaced) if a file cannot be used, ReviewError if approved
     studies run on the present data: their guarantee is about one fixed history per shopper.
@@ -49,6 +52,8 @@ def add_data(
     bought, report = read_purchases(purchases, public, dict(columns or {}))
     shop = Shop.from_split(home.settings.name, bought.split_or_leave_one_out())
     report = report.merged(catalogue_report)
+    forgotten = remembered(home, shop.all.shopper_ids.astype(str))
+    shop = shop.rows(~forgotten)
     if (home.data / "shop.parquet").exists() and _has_released(home):
         raise ReviewError(
             "expected a datasite without runs; studies have already run on the data that is here, "
@@ -58,6 +63,7 @@ def add_data(
         )
     # Both are whole on the disk before either takes its place: toys are numbered by the catalogue.
     with (
+        data_turn(home),
         atomic_path(home.data / "shop.parquet", 0o600) as new_shop,
         atomic_path(home.data / "catalogue.parquet") as new_catalogue,
     ):
@@ -69,6 +75,7 @@ def add_data(
         "rows_read": report.rows_read,
         "rows_kept": report.rows_kept,
         "problems": report.counts,
+        "forgotten_shoppers": int(forgotten.sum()),
     }
     atomic_write_text(home.private / "data-report.json", json.dumps(facts), mode=0o600)
     os.chmod(home.data, 0o700)

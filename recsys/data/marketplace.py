@@ -61,6 +61,11 @@ class Shop:
         """The place of each purchase of `all` in its shopper's history, from 0."""
         return np.arange(self.all.n_purchases) - np.repeat(self.all.indptr[:-1], self.all.lengths)
 
+    def rows(self, mask: npt.NDArray[np.bool_]) -> Shop:
+        """The same shop with only the shoppers that `mask` (bool [n_shoppers]) keeps."""
+        parts = (self.split.train, self.split.valid, self.split.test)
+        return Shop(self.name, Split(*(part.rows(mask) for part in parts)), self.all.rows(mask))
+
 
 @dataclass(frozen=True, eq=False)
 class Marketplace:

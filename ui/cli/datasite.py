@@ -15,6 +15,7 @@ from rich.table import Table
 from ui.cli import ledger as ledger_verbs
 from ui.cli import peers
 from ui.cli.console import DatasiteHomeOption, JsonOption, console, emit, guarded, stderr
+from ui.cli.forget import forget
 from ui.cli.stock import stock
 from ui.ledger_words import when
 
@@ -26,6 +27,7 @@ app.command("pair")(peers.pair)
 app.add_typer(ledger_verbs.app, name="ledger")
 app.command("quarantine")(peers.quarantine)
 app.command("stock")(stock)
+app.command("forget")(forget)
 
 
 @app.command()

@@ -1,0 +1,106 @@
+"""A shopper who wants to be forgotten: her purchases go, and do not come back with the next file.
+
+What was released before stays released, under the guarantee that it was released with: no release
+tells whether she was ever here. A run that is under way has read its data and ends with it; later
+runs, fits and pages do not see her.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import hmac
+import os
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from datasites.errors import SettingsError
+from datasites.merchant.home import MerchantHome
+from datasites.private import check_private_file, private_folder, read_private
+from recsys.files import atomic_write_bytes, atomic_write_text
+
+__all__ = ["data_turn", "forget", "remembered"]
+
+_KEY, _LIST, _LOCK = "forget.key", "forgotten.txt", "data.lock"
+
+
+def forget(home: MerchantHome, shopper_id: str) -> bool:
+    """Take a shopper out of this datasite's purchases; whether she was there.
+
+    Her id is kept as a keyed hash alone, so that a later file of purchases leaves her out. Doing
+    it again changes nothing; a crash in the middle leaves the old purchases or the new ones.
+
+    Privacy: stays at the merchant. Nothing is booked: the ledger's guarantee holds for whoever was
+    here, and is not given back. No id is logged.
+    Raises: DataError if there are no purchases, or damaged ones.
+    """
+    from recsys.data import read_catalogue, read_shop, write_shop
+
+    with data_turn(home):
+        catalogue, _ = read_catalogue(home.data / "catalogue.parquet")
+        shop = read_shop(home.data / "shop.parquet", catalogue)
+        hashed = _hash(home, shopper_id)
+        known = _hashes(home)
+        if hashed not in known:
+            # First: if this ends here, the next file of purchases still leaves her out.
+            lines = "\n".join(sorted(known | {hashed})) + "\n"
+            atomic_write_text(home.private / _LIST, lines, mode=0o600)
+        going = shop.all.shopper_ids.astype(str) == shopper_id
+        if not going.any():
+            return False
+        write_shop(home.data / "shop.parquet", shop.rows(~going), catalogue)
+    return True
+
+
+def remembered(home: MerchantHome, shopper_ids: Iterable[str]) -> npt.NDArray[np.bool_]:
+    """Bool [n], which of these shoppers asked to be forgotten. Privacy: stays at the merchant."""
+    known = _hashes(home)
+    return np.array([bool(known) and _hash(home, one) in known for one in shopper_ids], dtype=bool)
+
+
+@contextlib.contextmanager
+def data_turn(home: MerchantHome) -> Iterator[None]:
+    """Whoever changes the purchases does it alone."""
+    handle = os.open(home.private / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _hash(home: MerchantHome, shopper_id: str) -> str:
+    return hmac.new(_key(home), shopper_id.encode(), hashlib.sha256).hexdigest()
+
+
+def _key(home: MerchantHome) -> bytes:
+    file = private_folder(home.private / "keys") / _KEY
+    check_private_file(file)
+    if not file.exists():
+        if (home.private / _LIST).exists():
+            raise SettingsError(
+                f"expected {_KEY} beside the other keys, found none: without it nobody can tell "
+                "who asked to be forgotten. Put its copy back"
+            )
+        atomic_write_bytes(file, os.urandom(32), 0o600)
+    return read_private(file, _whole_key, "Put its copy back.")
+
+
+def _whole_key(data: bytes) -> bytes:
+    if len(data) != 32:
+        raise ValueError("another length")
+    return data
+
+
+def _hashes(home: MerchantHome) -> set[str]:
+    try:
+        return read_private(
+            home.private / _LIST,
+            lambda data: {str(bytes.fromhex(line).hex()) for line in data.decode().split()},
+            "Put its copy back: it says who asked to be forgotten.",
+        )
+    except FileNotFoundError:
+        return set()

@@ -1,0 +1,156 @@
+"""A shopper who wants to be forgotten is."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from datasites.errors import SettingsError
+from datasites.merchant import MerchantHome, add_data
+from datasites.merchant.forget import forget
+from datasites.merchant.store import load_catalogue, load_shop
+from recsys.data import Marketplace, write_catalogue
+from recsys.errors import DataError
+
+BOUGHT = {"kim": [0, 1, 2, 3], "lee": [3, 1], "ada": [5, 2, 4]}
+
+
+@pytest.fixture
+def files(tmp_path: Path, market: Marketplace) -> tuple[Path, Path]:
+    ids = market.catalogue.item_ids
+    write_catalogue(tmp_path / "items.csv", market.catalogue)
+    lines = [
+        f"{shopper},{ids[toy]},{place}"
+        for shopper, toys in BOUGHT.items()
+        for place, toy in enumerate(toys)
+    ]
+    (tmp_path / "bought.csv").write_text("\n".join(["shopper_id,item_id,position", *lines]) + "\n")
+    return tmp_path / "bought.csv", tmp_path / "items.csv"
+
+
+@pytest.fixture
+def home(empty_home: MerchantHome, files: tuple[Path, Path]) -> MerchantHome:
+    add_data(empty_home, *files)
+    return empty_home
+
+
+def histories(home: MerchantHome) -> dict[str, list[int]]:
+    shop = load_shop(home, load_catalogue(home))
+    assert shop.split.everything().items.tolist() == shop.all.items.tolist()
+    return {
+        str(shopper): shop.all.history(row).tolist()
+        for row, shopper in enumerate(shop.all.shopper_ids)
+    }
+
+
+def without(*gone: str) -> dict[str, list[int]]:
+    return {shopper: toys for shopper, toys in BOUGHT.items() if shopper not in gone}
+
+
+def test_her_purchases_go_and_the_others_stay(home: MerchantHome) -> None:
+    before = load_shop(home, load_catalogue(home))
+    assert forget(home, "lee")
+    assert histories(home) == without("lee")
+    after = load_shop(home, load_catalogue(home))
+    kept = before.all.shopper_ids.astype(str) != "lee"
+    np.testing.assert_array_equal(before.rows(kept).labels, after.labels)
+    assert not forget(home, "lee")
+
+
+def test_she_does_not_come_back_with_the_next_file(
+    home: MerchantHome, files: tuple[Path, Path]
+) -> None:
+    assert forget(home, "kim")
+    assert not forget(home, "zoe")
+    add_data(home, *files)
+    assert histories(home) == without("kim")
+
+
+def test_the_last_shopper_can_go(home: MerchantHome) -> None:
+    for shopper in BOUGHT:
+        assert forget(home, shopper)
+    assert histories(home) == {}
+
+
+def test_her_id_is_kept_nowhere(home: MerchantHome) -> None:
+    forget(home, "kim")
+    for file in home.root.rglob("*"):
+        if file.is_file():
+            assert b"kim" not in file.read_bytes(), file
+            if file.name.startswith(("forg", "shop")):
+                assert file.stat().st_mode & 0o077 == 0, file
+
+
+def test_a_lost_key_is_told_and_nothing_is_added(
+    home: MerchantHome, files: tuple[Path, Path]
+) -> None:
+    forget(home, "kim")
+    (home.private / "keys" / "forget.key").unlink()
+    with pytest.raises(SettingsError, match=r"forget\.key"):
+        add_data(home, *files)
+    assert histories(home) == without("kim")
+
+
+def test_without_purchases_there_is_nothing_to_forget(empty_home: MerchantHome) -> None:
+    with pytest.raises(DataError):
+        forget(empty_home, "kim")
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from recsys import files
+from datasites.merchant import MerchantHome
+from datasites.merchant.forget import forget
+left = int(sys.argv[2])
+plain = Path.replace
+def replace(self, target):
+    global left
+    left -= 1
+    if left < 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return plain(self, target)
+Path.replace = replace
+forget(MerchantHome.open(Path(sys.argv[1])), "kim")
+"""
+
+
+@pytest.mark.parametrize("written", [0, 1, 2])
+def test_a_kill_in_the_middle_leaves_all_or_nothing(
+    home: MerchantHome, files: tuple[Path, Path], written: int
+) -> None:
+    done = subprocess.run([sys.executable, "-c", KILLED, str(home.root), str(written)], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert histories(home) == dict(BOUGHT)
+    assert forget(home, "kim")
+    assert histories(home) == without("kim")
+
+
+def test_two_at_once_both_hold(home: MerchantHome, run_both: Callable[[str], None]) -> None:
+    run_both(str(home.root))
+    assert histories(home) == without("kim", "lee")
+
+
+@pytest.fixture
+def run_both() -> Callable[[str], None]:
+    code = (
+        "import sys; from pathlib import Path; from datasites.merchant import MerchantHome; "
+        "from datasites.merchant.forget import forget; "
+        "forget(MerchantHome.open(Path(sys.argv[1])), sys.argv[2])"
+    )
+
+    def run(root: str) -> None:
+        started = [
+            subprocess.Popen([sys.executable, "-c", code, root, shopper], env=dict(os.environ))
+            for shopper in ("kim", "lee")
+        ]
+        assert [one.wait(60) for one in started] == [0, 0]
+
+    return run
