@@ -19,6 +19,8 @@ from datasites.merchant.store import load_catalogue, load_shop
 from recsys.data import Marketplace, write_catalogue
 from recsys.errors import DataError
 
+pytestmark = pytest.mark.attack
+
 BOUGHT = {"kim": [0, 1, 2, 3], "lee": [3, 1], "ada": [5, 2, 4]}
 
 

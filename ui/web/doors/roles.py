@@ -40,6 +40,7 @@ class Action(StrEnum):
     PAIR = "pair with another party or end it"
     CLEAR_QUARANTINE = "clear the quarantine"
     TAKE_LEDGER = "take a copy of the ledger"
+    FORGET_ME = "have one's own purchases forgotten"
     PICK_SHOPPER = "look at any shopper's recommendations"
     SEE_STUDIES = "see the study desk"
     COMPOSE_STUDY = "compose or submit a study"
@@ -71,7 +72,7 @@ _SCIENTIST = frozenset(
 )
 
 ACTIONS: Mapping[Role, frozenset[Action]] = {
-    Role.SHOPPER: frozenset(),
+    Role.SHOPPER: frozenset({Action.FORGET_ME}),
     Role.MERCHANT: _MERCHANT,
     Role.SCIENTIST: _SCIENTIST,
     Role.ANALYST: frozenset({Action.SEE_INSIGHTS}),

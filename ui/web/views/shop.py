@@ -16,6 +16,7 @@ from ui.web.plain import plain, plain_error
 from ui.web.served import served_shop
 from ui.web.views.basket import add, basket_of, show_basket, unwanted_of, unwelcome
 from ui.web.views.filters import choose_filters
+from ui.web.views.forget_me import offer_forgetting
 from ui.web.views.shopper import Shopper, choose_shopper, matching
 
 if TYPE_CHECKING:
@@ -55,15 +56,15 @@ def page() -> None:
         st.html(strip(toys))
     else:
         st.info(shopper.when_empty)
-    _floor(shop, shopper, filters)
+    _floor(home, shop, shopper, filters)
     _more_like_one(shop)
 
 
 @st.fragment
-def _floor(shop: ServedShop, shopper: Shopper, filters: Filters) -> None:
+def _floor(home: MerchantHome, shop: ServedShop, shopper: Shopper, filters: Filters) -> None:
     """Basket and recommendations; a click here runs nothing else of the page again."""
     show_basket(shop.catalogue, shop.name)
-    _known(shop, shopper)
+    _known(home, shop, shopper)
     history = [*shopper.history, *basket_of(shop.name)]
     filters = replace(filters, exclude=(*filters.exclude, *unwanted_of(shop.name)))
     mode = _choose_mode(shop)
@@ -76,7 +77,7 @@ def _floor(shop: ServedShop, shopper: Shopper, filters: Filters) -> None:
                 _card_with_buttons(shop, suggestion)
 
 
-def _known(shop: ServedShop, shopper: Shopper) -> None:
+def _known(home: MerchantHome, shop: ServedShop, shopper: Shopper) -> None:
     """Everything that the recommendations of this page are made of, and where it is."""
     with st.popover("What this shop knows about you", icon=":material/visibility:"):
         titles = shop.catalogue.frame["title"]
@@ -92,6 +93,8 @@ def _known(shop: ServedShop, shopper: Shopper) -> None:
             "page only, until you close it or start over."
         )
         st.caption(NEVER_SHARED)
+        if bought:
+            offer_forgetting(home, shop.name)
 
 
 def _card_with_buttons(shop: ServedShop, suggestion: Suggestion) -> None:

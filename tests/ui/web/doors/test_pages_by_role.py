@@ -22,6 +22,17 @@ def open_app() -> AppTest:
     return AppTest.from_file(str(APP), default_timeout=30).run()
 
 
+def forget_form(home: MerchantHome) -> AppTest:
+    """What the dialog shows, as a page of its own."""
+    script = (
+        "from pathlib import Path\n"
+        "from datasites.merchant import MerchantHome\n"
+        "from ui.web.views.forget_me import forget_form\n"
+        f"forget_form(MerchantHome.open(Path({str(home.root)!r})), {SHOP!r})\n"
+    )
+    return AppTest.from_string(script, default_timeout=30).run()
+
+
 @pytest.fixture
 def shopper(homes: dict[str, MerchantHome]) -> tuple[str, list[int]]:
     """The one who bought most, and what she bought."""
@@ -59,6 +70,70 @@ def test_a_shopper_sees_herself_and_cannot_choose_another(
     page.run()
     assert page.subheader[0].value == "For you"
     assert titles.iloc[history[-1]] in texts(page)
+
+
+@pytest.mark.attack
+def test_a_shopper_has_herself_forgotten_and_nobody_else(
+    homes: dict[str, MerchantHome],
+    manifest: Path,
+    served: Callable[..., None],
+    sign_in: SignIn,
+    shopper: tuple[str, list[int]],
+) -> None:
+    served()
+    identity, _ = shopper
+    before = load_shop(homes[SHOP], load_catalogue(homes[SHOP])).all
+    sign_in(Role.SHOPPER, homes[SHOP].root, identity)
+    page = open_app()
+    assert "cannot be taken back" in texts(page.button(key="forget-me").click().run())
+    asked = forget_form(homes[SHOP])
+    asked.button(key="forget-me-yes").click().run()
+    assert not asked.exception
+    after = load_shop(homes[SHOP], load_catalogue(homes[SHOP])).all
+    assert {*map(str, before.shopper_ids)} - {*map(str, after.shopper_ids)} == {identity}
+    again = open_app()
+    assert "You have bought nothing here yet" in texts(again)
+    assert not [one for one in again.button if one.key == "forget-me"]
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize(
+    ("role", "where", "identity"),
+    [
+        (Role.SHOPPER, BARE, "s0000001"),
+        (Role.SHOPPER, SHOP, None),
+        (Role.MERCHANT, SHOP, None),
+        (Role.ANALYST, None, None),
+    ],
+)
+def test_the_form_is_worth_nothing_to_others(
+    homes: dict[str, MerchantHome],
+    manifest: Path,
+    sign_in: SignIn,
+    role: Role,
+    where: str | None,
+    identity: str | None,
+) -> None:
+    before = (homes[SHOP].data / "shop.parquet").read_bytes()
+    sign_in(role, None if where is None else homes[where].root, identity)
+    asked = forget_form(homes[SHOP])
+    asked.button(key="forget-me-yes").click().run()
+    assert asked.exception or asked.error
+    assert (homes[SHOP].data / "shop.parquet").read_bytes() == before
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize("role", [Role.DEMO, Role.MERCHANT])
+def test_nobody_but_the_shopper_is_offered_forgetting(
+    homes: dict[str, MerchantHome],
+    manifest: Path,
+    served: Callable[..., None],
+    sign_in: SignIn,
+    role: Role,
+) -> None:
+    served()
+    sign_in(role, homes[SHOP].root if role is Role.MERCHANT else None)
+    assert not [one for one in open_app().button if one.key == "forget-me"]
 
 
 @pytest.mark.attack

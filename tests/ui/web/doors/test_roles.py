@@ -20,9 +20,10 @@ def test_the_table_is_whole() -> None:
 
 
 @pytest.mark.attack
-def test_a_shopper_may_do_nothing_but_shop() -> None:
+def test_a_shopper_may_do_nothing_but_shop_and_be_forgotten() -> None:
     assert PAGES[Role.SHOPPER] == (PageName.SHOP,)
-    assert not ACTIONS[Role.SHOPPER]
+    assert ACTIONS[Role.SHOPPER] == {Action.FORGET_ME}
+    assert {role for role in Role if Action.FORGET_ME in ACTIONS[role]} == {Role.SHOPPER, Role.DEMO}
 
 
 @pytest.mark.attack
