@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -149,7 +150,8 @@ def link(
     study: Annotated[Path | None, typer.Option(help="The data scientist's home folder.")] = None,
     marketplace: MarketplaceOption = None,
     shopper: Annotated[
-        str | None, typer.Option(help="For one shopper of this shop alone, by id.")
+        str | None,
+        typer.Option(help="For one shopper of this shop alone, by id; - reads it from stdin."),
     ] = None,
     minutes: Annotated[float, typer.Option(help="How long it opens.", min=1, max=10_080)] = 15,
     as_json: JsonOption = False,
@@ -161,6 +163,8 @@ def link(
     if sum(one is not None for one in (marketplace, datasite, study)) != 1:
         raise typer.BadParameter("expected one of --datasite, --study and --marketplace")
     try:
+        if shopper == "-":  # an argument is seen in lists of processes and in the shell's history
+            shopper = sys.stdin.readline().rstrip("\r\n")
         chosen = Role("shopper" if shopper is not None else role)
     except ValueError:
         raise typer.BadParameter(f"expected a role out of {', '.join(Role)}") from None

@@ -34,8 +34,8 @@ def home(tmp_path: Path) -> MerchantHome:
     return made
 
 
-def run(*arguments: object) -> tuple[int, str]:
-    found = CliRunner().invoke(app, ["web", *map(str, arguments)])
+def run(*arguments: object, told: str = "") -> tuple[int, str]:
+    found = CliRunner().invoke(app, ["web", *map(str, arguments)], input=told)
     return found.exit_code, found.output
 
 
@@ -61,7 +61,9 @@ def test_links_need_a_page_that_was_opened(home: MerchantHome) -> None:
     doors = home.private / "doors.sqlite3"
     DoorStore(doors).address = "http://127.0.0.1:8501"
     shopper = str(load_shop(home, load_catalogue(home)).all.shopper_ids[3])
-    code, text = run("link", "--datasite", home.root, "--shopper", shopper, "--json")
+    code, text = run(
+        *("link", "--datasite", home.root, "--shopper", "-", "--json"), told=f"{shopper}\n"
+    )
     assert code == 0
     made = json.loads(text)
     assert (made["role"], made["shop"]) == ("shopper", "Castle Toys")
