@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from datasites.errors import BudgetError, ReviewError, SettingsError
 from datasites.merchant import code as remote_code
 from datasites.merchant.contributions.apart import is_program
+from datasites.merchant.decisions import Decisions
 from datasites.merchant.home import MerchantHome
 from datasites.merchant.ledger import Approval, Ledger
 from datasites.merchant.scan import Finding, scan_code
@@ -119,7 +120,7 @@ def file_request(
         book()
         shutil.rmtree(folder, ignore_errors=True)
         fresh.replace(folder)
-    request = _read_request(home, ledger, proposal.study)
+    request = _read_request(home, Decisions(ledger), proposal.study)
     if (request.sender, request.code_sha256, request.proposal.sha256) != (
         submission.sender,
         digest,
@@ -135,19 +136,19 @@ def file_request(
 
 def requests(home: MerchantHome, ledger: Ledger) -> list[Request]:
     """Every request that ever arrived, newest first."""
-    found = []
+    found, decisions = [], Decisions(ledger)
     for path in home.requests.glob("[a-z0-9]*/request.json"):
         with contextlib.suppress(SettingsError):
-            found.append(_read_request(home, ledger, path.parent.name))
+            found.append(_read_request(home, decisions, path.parent.name))
     return sorted(found, key=lambda request: request.received_at, reverse=True)
 
 
 def damaged_requests(home: MerchantHome, ledger: Ledger) -> list[str]:
     """What is wrong with requests whose files cannot be read, in words; the others go on."""
-    found = []
+    found, decisions = [], Decisions(ledger)
     for study in sorted({request.study for request in ledger.requests()}):
         try:
-            _read_request(home, ledger, study)
+            _read_request(home, decisions, study)
         except (SettingsError, ReviewError) as error:
             found.append(str(error))
     return found
@@ -158,7 +159,7 @@ def _facts(data: bytes) -> dict[str, str]:
     return {name: str(facts[name]) for name in ("job", "sender", "received_at", "code_sha256")}
 
 
-def _read_request(home: MerchantHome, ledger: Ledger, study: str) -> Request:
+def _read_request(home: MerchantHome, decisions: Decisions, study: str) -> Request:
     folder = home.requests / study
     try:
         facts = read_private(folder / "request.json", _facts, _MEND)
@@ -172,7 +173,7 @@ def _read_request(home: MerchantHome, ledger: Ledger, study: str) -> Request:
             f"{', '.join(names) if names else 'no requests yet'}. "
             "`toyfed datasite requests` lists them."
         ) from None
-    status, text = _decision(ledger, facts["job"], study)
+    status, text = decisions.of(facts["job"], study)
     return Request(
         study=study,
         job=facts["job"],
@@ -186,33 +187,11 @@ def _read_request(home: MerchantHome, ledger: Ledger, study: str) -> Request:
     )
 
 
-def _decision(ledger: Ledger, job: str, study: str) -> tuple[str, str]:
-    """What was decided about a request, and how to say it to its sender."""
-    state = next((one.state for one in ledger.requests() if one.request_id == job), "waiting")
-    if state == "waiting":
-        return "pending", "waiting for the merchant's review"
-    if state == "rejected":
-        reasons = [
-            str(entry.body["reason"])
-            for entry in ledger.entries()
-            if entry.kind == "rejected" and entry.study == study
-        ]
-        reason = reasons[-1] if reasons else "no reason given"
-        return "rejected", f"rejected: {reason}. To ask again, submit under a new study name"
-    approval = ledger.approval(study)
-    if approval is not None:
-        return "approved", f"approved until {approval.expires[:10]}"
-    revoked = any(entry.kind == "revoked" and entry.study == study for entry in ledger.entries())
-    if revoked:
-        return "revoked", "revoked. To ask again, submit under a new study name"
-    return "expired", "the approval has expired. To ask again, submit under a new study name"
-
-
 def review(home: MerchantHome, ledger: Ledger, study: str) -> Review:
     """Everything a merchant should see before deciding. Runs no line of the submitted code."""
     from recsys.data import read_catalogue
 
-    request = _read_request(home, ledger, study)
+    request = _read_request(home, Decisions(ledger), study)
     proposal = request.proposal
     problems: list[str] = []
     shipped, difference = False, ""
@@ -321,13 +300,13 @@ def approve(
 
 def reject(home: MerchantHome, ledger: Ledger, study: str, *, reason: str, by: str) -> None:
     """Say no; the data scientist sees the reason. Raises ReviewError if there is no request."""
-    request = _read_request(home, ledger, study)
+    request = _read_request(home, Decisions(ledger), study)
     ledger.reject(request.job, reason, by)
 
 
 def revoke(home: MerchantHome, ledger: Ledger, study: str, *, by: str) -> None:
     """Take an approval back: no further round runs; what was released stays spent."""
-    _read_request(home, ledger, study)
+    _read_request(home, Decisions(ledger), study)
     ledger.revoke(study, by)
 
 
@@ -372,7 +351,7 @@ def _same_study(
     if not (home.requests / message.study).is_dir():
         # Not the sender's doing, and not for its eyes: which other studies are here.
         raise damaged(home.requests / message.study, "it is missing", _MEND)
-    request = _read_request(home, ledger, message.study)
+    request = _read_request(home, Decisions(ledger), message.study)
     if (request.code_sha256, request.proposal.sha256) != (
         approval.code_sha256,
         approval.params_sha256,
