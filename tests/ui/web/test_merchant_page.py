@@ -350,3 +350,25 @@ def test_heartbeats(
     homes[SHOP].heartbeat.write_text(json.dumps(facts if beat else "nonsense"))
     state = service_state(homes[SHOP], busy)
     assert (state.text, state.colour) == (text, colour)
+
+
+def test_a_long_queue_comes_in_pages_with_what_waits_first(
+    homes: dict[str, MerchantHome], ask: Ask, open_page: OpenPage
+) -> None:
+    from ui.web.views.queue import PER_PAGE
+
+    names = [f"study-{number}" for number in range(PER_PAGE + 2)]
+    for name in names:
+        ask(homes[SHOP], study=name, epsilon=0.01)
+    ledger = ledger_of(homes[SHOP])
+    for name in names[:-1]:
+        ledger.reject(f"{name}-proposal", "no", "me")
+    page = open_page("merchant")
+    shown = [one.label for one in page.expander if "study-" in one.label]
+    assert len(shown) == PER_PAGE
+    assert names[-1] in shown[0]
+    assert "1 pending, 9 rejected" in texts(page)
+    page.text_input(key="queue-words").set_value("study-3").run()
+    assert ["study-3" in one.label for one in page.expander if "study-" in one.label] == [True]
+    page.text_input(key="queue-words").set_value("no-such-study").run()
+    assert "No request with these words" in texts(page)

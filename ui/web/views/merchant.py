@@ -17,7 +17,7 @@ from ui.web.views.data import show_data
 from ui.web.views.gains import show_gains
 from ui.web.views.ledger import show_ledger
 from ui.web.views.peers import show_peers
-from ui.web.views.request import show_request
+from ui.web.views.queue import show_queue
 from ui.web.views.runs import show_runs
 from ui.web.views.service import show_service
 
@@ -59,7 +59,7 @@ def page() -> None:
         key="merchant-tab",
     )
     with asked:
-        _requests(home, ledger)
+        show_queue(home, ledger)
     with ran:
         show_runs(home, ledger)
     with gains:
@@ -93,24 +93,3 @@ def _live(home: MerchantHome, ledger: Ledger) -> None:
         show_budget(ledger)
     except ToyFedError as error:
         st.error(plain_error(error))
-
-
-def _requests(home: MerchantHome, ledger: Ledger) -> None:
-    from datasites.merchant import desk
-
-    st.button("Look again", icon=":material/refresh:", key="refresh")
-    try:
-        found = desk.requests(home, ledger)
-    except ToyFedError as error:
-        st.error(plain_error(error))
-        return
-    for problem in desk.damaged_requests(home, ledger):
-        st.warning(plain_error(problem), icon=":material/broken_image:")
-    if not found:
-        st.info(
-            "**No requests yet.** When a data scientist asks to learn from this shop, the request "
-            "waits here with its code, what it would release and what it would cost. Nothing runs "
-            "before you approve it."
-        )
-    for request in found:
-        show_request(home, ledger, request)
