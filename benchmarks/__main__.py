@@ -7,8 +7,8 @@ toys, needs --data).
 Long, alone and with options of their own: `quality --data DIR` (every recipe, budget and number of
 merchants), `size` (what joining adds as a market grows); both go on where they were stopped.
 `federation` (merges side by side where merchants are unequal) takes minutes. `api` asks a web
-shop's questions at a fixed rate. `soak` (hundreds of rounds, dozens of merchants) says whether
-anything grows or slows down.
+shop's questions at a fixed rate. `pages` (in Chromium) says what people wait for at the screens.
+`soak` (hundreds of rounds, dozens of merchants) says whether anything grows or slows down.
 """
 
 from __future__ import annotations
@@ -17,12 +17,24 @@ import argparse
 import sys
 from pathlib import Path
 
-from benchmarks import api, federation, landmarks, memory, privacy, quality, size, soak, speed
+from benchmarks import (
+    api,
+    federation,
+    landmarks,
+    memory,
+    pages,
+    privacy,
+    quality,
+    size,
+    soak,
+    speed,
+)
 
 PARTS = ("privacy", "speed", "memory", "landmarks")
 LONG = {
     "api": api.main,
     "federation": federation.main,
+    "pages": pages.main,
     "quality": quality.main,
     "size": size.main,
     "soak": soak.main,

@@ -29,7 +29,7 @@ from recsys.artifact import SharedModel, save_model
 from recsys.data import Marketplace, synthesize
 from recsys.privacy import Budget
 
-__all__ = ["main"]
+__all__ = ["main", "shop_of"]
 
 STUDY = "bench"
 GOAL_RATE, GOAL_P99_MS = 200.0, 100.0
@@ -51,7 +51,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--report", type=Path, help="write figures here, as JSON")
     chosen = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="toyfed-bench-api-") as folder:
-        home = _shop(Path(folder), chosen.toys, chosen.shoppers)
+        home = shop_of(Path(folder), chosen.toys, chosen.shoppers)
         figures = _measure(home, Path(folder), chosen)
     if chosen.report:
         from recsys.files import atomic_write_text
@@ -59,7 +59,7 @@ def main(arguments: list[str]) -> None:
         atomic_write_text(chosen.report, json.dumps(figures, indent=1))
 
 
-def _shop(folder: Path, toys: int, shoppers: int) -> MerchantHome:
+def shop_of(folder: Path, toys: int, shoppers: int) -> MerchantHome:
     """A merchant who serves alone and together, without the network between."""
     market = synthesize(None, merchants=1, shoppers=shoppers, toys=toys, seed=1)
     home = MerchantHome.create(

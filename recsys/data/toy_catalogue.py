@@ -45,11 +45,14 @@ def invent_toys(n: int, generator: np.random.Generator) -> InventedToys:
     }
     order = np.resize(generator.permutation(len(KINDS)), n)
     seen: set[str] = set()
+    editions = np.ones(len(KINDS), dtype=np.int64)
     rows: list[dict[str, Any]] = []
     themes = np.full(n, -1)
     for place, kind_index in enumerate(order):
         kind = KINDS[kind_index]
-        title, size, themes[place] = _title(kind, seen, generator)
+        title, size, themes[place], editions[kind_index] = _title(
+            kind, editions[kind_index], seen, generator
+        )
         brand = BRANDS[
             makers[kind.category.split(" > ")[0]][generator.integers(_BRANDS_PER_CATEGORY)]
         ]
@@ -70,9 +73,14 @@ def invent_toys(n: int, generator: np.random.Generator) -> InventedToys:
     return InventedToys(Catalogue(pd.DataFrame(rows)), order, category, themes, season)
 
 
-def _title(kind: Kind, seen: set[str], generator: np.random.Generator) -> tuple[str, float, int]:
-    """A title not used before, the size of its set from 0 to 1, and its theme."""
-    edition = 1
+def _title(
+    kind: Kind, edition: int, seen: set[str], generator: np.random.Generator
+) -> tuple[str, float, int, int]:
+    """A title not used before, the size of its set from 0 to 1, its theme and its edition.
+
+    `edition` is that of the kind's last toy: earlier ones are sold out of titles, and trying them
+    again for each toy would take a time that grows with the square of the catalogue.
+    """
     while True:
         for _ in range(_TRIES):
             theme = int(generator.integers(len(THEMES)))
@@ -85,7 +93,7 @@ def _title(kind: Kind, seen: set[str], generator: np.random.Generator) -> tuple[
             if title not in seen:
                 seen.add(title)
                 size = step / (len(kind.pieces) - 1) if len(kind.pieces) > 1 else generator.random()
-                return title, size, theme if "{theme}" in kind.title else -1
+                return title, size, theme if "{theme}" in kind.title else -1, edition
         edition += 1
 
 
