@@ -16,7 +16,7 @@ from tests.crash.invariants import Spending, check_all, check_books, check_study
 from tests.crash.market import SCIENTIST, Market, until
 from tests.crash.points import COORDINATOR, PAGE, PROPOSAL, RESULT, ROUND, SUBMIT, Point
 
-__all__ = ["Outcome", "Study", "every_study", "run_studies", "sample_study", "try_pages"]
+__all__ = ["Outcome", "Study", "Trial", "every_study", "run_studies", "sample_study", "try_pages"]
 
 PHASES = ("counts", "als-1", "quality")
 _PAGE = Path(__file__).with_name("page.py")
@@ -101,12 +101,12 @@ def run_studies(market: Market, studies: Iterable[Study]) -> list[Outcome]:
     """Run each study to its end through all its kills; all invariants hold after each."""
     spending, found = Spending(), []
     for number, study in enumerate(studies, start=1):
-        found += _Trial(market, f"crash-{number}", study, spending).run()
+        found += Trial(market, f"crash-{number}", study, spending).run()
     check_all(market)
     return found
 
 
-class _Trial:
+class Trial:
     """One study and its kills."""
 
     def __init__(self, market: Market, name: str, study: Study, spending: Spending) -> None:

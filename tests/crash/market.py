@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from datasites.merchant import Ledger, MerchantHome, MerchantSettings, add_data, desk, peers
+from datasites.merchant.desk import APPROVAL_DAYS
 from datasites.simulation.processes import Services
 from datasites.study import (
     Coordinator,
@@ -51,8 +52,15 @@ class Market:
     """Merchants and a data scientist in one folder, paired, with their services running."""
 
     patience = 1800.0  # a machine that is busy with other things must leave nobody out
+    days = APPROVAL_DAYS
 
-    def __init__(self, folder: Path, merchants: int = 2, targets: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        merchants: int = 2,
+        targets: Sequence[str] = (),
+        loose_clocks: bool = False,
+    ) -> None:
         self.folder = folder
         self.share = folder / "share"
         self.plans = folder / "kill-plans.json"
@@ -62,6 +70,7 @@ class Market:
         self.dead: set[int] = set()
         self.opened_in = 0.0  # seconds, by which to tell a busy machine
         self._targets = list(targets)
+        self._loose_clocks = loose_clocks
         self._made = synthesize(None, merchants=merchants, shoppers=60 * merchants, toys=30, seed=3)
 
     @property
@@ -71,6 +80,7 @@ class Market:
             "PYTHONPATH": os.pathsep.join([str(_KILLER), str(_ROOT)]),
             "TOYFED_KILL_PLANS": str(self.plans),
             "TOYFED_KILL_TARGETS": json.dumps(self._targets),
+            "TOYFED_CLOCK_LOOSE": "yes" if self._loose_clocks else "",
             "OPENBLAS_NUM_THREADS": "1",
             "TMPDIR": str(self.folder / "tmp"),
         }
@@ -205,7 +215,7 @@ class Market:
     def approve(self, home: MerchantHome, study: str) -> None:
         """The merchant says yes."""
         until(lambda: self.requested(home, study))
-        desk.approve(home, Ledger.open(home.ledger_path), study, by="me")
+        desk.approve(home, Ledger.open(home.ledger_path), study, by="me", days=self.days)
 
     def coordinator(self, study: str) -> Coordinator:
         """The study as its data scientist sees it."""

@@ -29,7 +29,9 @@ happened in the run that wrote it:
 
 `tests/crash` kills at a few of these places in every `make test` and at all of them in `make soak`,
 and compares with this table. There too: each party stopped before every single write of a study,
-and the share gone, unmounted, replaced, read-only or stale in the middle of one.
+the share gone, unmounted, replaced, read-only or stale in the middle of one, and clocks set 400
+days ahead or behind at each of these places but the page's: no run is lost or run twice, no budget
+given back. (An approval ends after its days by the clock that the merchant has.)
 
 | process | killed | booked by then | lost | what happened next |
 |---|---|---|---|---|

@@ -1,4 +1,4 @@
-"""Lets real processes be killed at named places, from outside: the product knows nothing of it.
+"""Kills real processes, or sets their clocks, at named places: the product knows nothing of it.
 
 With this folder on PYTHONPATH, a Python process wraps the functions that the plans in the file
 TOYFED_KILL_PLANS may name (TOYFED_KILL_TARGETS) as their modules are imported. Each call asks
@@ -6,24 +6,31 @@ whether a plan says that this is the place to die; the file may change while the
 
     [{"id": "…", "process": text in the command line, "target": "module:Class.function",
       "when": "before" or "after", "match": texts that its arguments, or the job that is being
-      handled, must all hold, "armed": a file that must be there or "", "parent": false}, …]
+      handled, must all hold, "armed": a file that must be there or "", "parent": false,
+      "jump": seconds from the true time to which the clock is set instead of dying, or 0}, …]
 
-A plan is used once: a file in `PLANS.fired/` says so before the signal is sent.
+A plan is used once: a file in `PLANS.fired/` says so before the signal is sent. A clock that was
+set stays so for the process and its children, in `time.time`, `time.time_ns` and `datetime.now`.
 """
 
 from __future__ import annotations
 
+import datetime
 import functools
 import importlib.machinery
 import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
 _PLANS = os.environ.get("TOYFED_KILL_PLANS", "")
 _HANDLES_A_JOB = "datasites.merchant.service:Service._handle"
+_SHIFT = "TOYFED_CLOCK_SHIFT"
+_LOOSE = bool(os.environ.get("TOYFED_CLOCK_LOOSE"))
+_TELL_THE_TIME = ("recsys", "datasites", "ui", "syft", "syft_client", "syft_job", "syft_perm")
 _targets: dict[str, list[str]] = {}
 _job: list[str] = [""]
 
@@ -47,6 +54,9 @@ def _may_die(target: str, when: str, args: tuple[Any, ...], kwargs: dict[str, An
         try:
             os.close(os.open(f"{_PLANS}.fired/{plan['id']}", os.O_CREAT | os.O_EXCL))
         except FileExistsError:
+            continue
+        if plan.get("jump"):
+            os.environ[_SHIFT] = str(plan["jump"])
             continue
         os.kill(os.getppid() if plan["parent"] else os.getpid(), signal.SIGKILL)
 
@@ -86,11 +96,43 @@ def _install() -> None:
 
     def exec_module(self: Any, module: Any) -> None:
         real(self, module)
+        if _LOOSE:
+            _loosen(module)
         if module.__name__ in _targets:
             _wrap(module)
 
     loader.exec_module = exec_module  # type: ignore[method-assign]
 
 
+def _shift() -> int:
+    return int(os.environ.get(_SHIFT, "0"))
+
+
+class _Datetime(datetime.datetime):
+    @classmethod
+    def now(cls, tz: Any = None) -> Any:
+        return datetime.datetime.now(tz) + datetime.timedelta(seconds=_shift())
+
+    @classmethod
+    def utcnow(cls) -> Any:
+        return cls.now(datetime.UTC).replace(tzinfo=None)
+
+
+def _loosen(module: Any) -> None:
+    """Gives a module that tells the time this process's own; compiled ones keep the type."""
+    if module.__name__.split(".")[0] in _TELL_THE_TIME:
+        for name, value in list(vars(module).items()):
+            if value is datetime.datetime:
+                setattr(module, name, _Datetime)
+
+
+def _loosen_the_clock() -> None:
+    real_time, real_time_ns = time.time, time.time_ns
+    time.time = lambda: real_time() + _shift()
+    time.time_ns = lambda: real_time_ns() + _shift() * 10**9
+
+
 if _PLANS:
+    if _LOOSE:
+        _loosen_the_clock()
     _install()
