@@ -75,9 +75,13 @@ def _versions() -> Iterator[Finding]:
 
 def _sandbox() -> Iterator[Finding]:
     from datasites.merchant import sandbox
+    from datasites.merchant.contributions import probe_programs
 
     status = sandbox.probe()
     yield "sandbox", status.available, status.detail, status.what_to_do
+    if status.available:
+        status = probe_programs()
+        yield "programs of others", status.available, status.detail, status.what_to_do
 
 
 def _noise() -> Iterator[Finding]:

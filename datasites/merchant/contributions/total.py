@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from datasites.errors import SandboxError
 from datasites.merchant.contributions.nest import Nest
 from datasites.merchant.contributions.page import Answer, RowArray
 from recsys.data import Interactions
@@ -46,7 +45,6 @@ def noised_sums(
     event: GaussianEvent,
     noise: SecureNoise,
     *,
-    wanted: Callable[[], bool] = lambda: True,
     seen: Callable[[Answer], None] = lambda _: None,
 ) -> tuple[dict[str, npt.NDArray[np.float64]], Facts]:
     """Sum over shoppers of their rows, each of length C at most, plus noise.
@@ -62,7 +60,6 @@ def noised_sums(
         arrays: what a row is made of.
         event: the approved release; its sensitivity is C.
         noise: from the operating system, except in tests.
-        wanted: asked between shoppers; when it says no the run ends with SandboxError.
         seen: told every answer, for who tries a program on invented shoppers.
 
     Returns:
@@ -82,8 +79,6 @@ def noised_sums(
     again = set(chance.sample(order, min(_LOOKED_AT_TWICE, len(order))))
     kept: dict[int, bytes] = {}
     for shopper in order:
-        if not wanted():
-            raise SandboxError("was ended because it is no longer wanted")
         answer = nest.row(histories.history(shopper))
         seen(answer)
         if shopper in again:

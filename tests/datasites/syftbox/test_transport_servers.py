@@ -32,8 +32,9 @@ class ServerContract(TransportContract):
     kind = ""
 
     @pytest.fixture(scope="class")
-    def server(self, tmp_path_factory):
-        server = start_server(self.kind, tmp_path_factory.mktemp(self.kind))
+    @classmethod
+    def server(cls, tmp_path_factory):
+        server = start_server(cls.kind, tmp_path_factory.mktemp(cls.kind))
         yield server
         server.kill()
 

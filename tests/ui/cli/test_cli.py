@@ -13,6 +13,8 @@ import typer
 from click.testing import Result
 from typer.testing import CliRunner
 
+from datasites.merchant import contributions
+from datasites.merchant.contributions import nest
 from ui.cli import app
 
 
@@ -184,3 +186,15 @@ def test_the_doctor_says_what_it_looked_at() -> None:
     assert {"Python", "syft", "sandbox", "noise source"} <= {row["check"] for row in rows}
     assert found.exit_code == (0 if all(row["ok"] for row in rows) else 1)
     assert all(row["ok"] or row["what_to_do"] for row in rows)
+    sandbox = {row["check"]: row["ok"] for row in rows}
+    assert ("programs of others" in sandbox) == sandbox["sandbox"]
+
+
+def test_the_doctor_tries_a_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = contributions.probe_programs()
+    assert found.available or found.what_to_do
+    monkeypatch.setattr(nest, "kernel_facts", lambda: None)
+    refused = contributions.probe_programs()
+    assert not refused.available
+    assert "expected a Linux machine" in refused.detail
+    assert refused.what_to_do
