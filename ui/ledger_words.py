@@ -6,10 +6,10 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from datasites.merchant.ledger import Entry
+from datasites.merchant.ledger import Entry, Forecast, Period
 from recsys.privacy import event_from_dict, spent
 
-__all__ = ["cost_of", "in_words", "when"]
+__all__ = ["cost_of", "forecast_in_words", "in_words", "when"]
 
 _HASH = re.compile(r"[0-9a-f]{64}")
 _LONGEST = 160
@@ -27,6 +27,26 @@ def cost_of(entry: Entry, delta: float) -> float | None:
     if entry.kind != "reserved" or entry.note:
         return None
     return spent([event_from_dict(event) for event in entry.body["events"]], delta)
+
+
+def forecast_in_words(ahead: Forecast, period: Period) -> str:
+    """How long the budget lasts, in a sentence."""
+    if ahead.more is None:
+        room = [f"{count} of epsilon {size:g}" for size, count in ahead.fits.items() if count]
+        if not room:
+            return "no room for a study of epsilon 0.1"
+        return f"room for {' or '.join(room[-3:])}"
+    so_far = "1 study" if ahead.studies == 1 else f"{ahead.studies} studies"
+    text = f"{so_far} so far, of about epsilon {ahead.typical:.2g}; "
+    if ahead.more == 0:
+        return text + "no room for another like that"
+    text += f"room for {ahead.more} more like that"
+    if ahead.until is None:
+        return text
+    until = ahead.until.isoformat()
+    if period.ends is not None and until >= period.ends[:10]:
+        return f"{text}, at this pace enough until the period may be renewed"
+    return f"{text}, at this pace until about {until}"
 
 
 def in_words(entry: Entry) -> str:

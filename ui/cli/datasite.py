@@ -17,7 +17,7 @@ from ui.cli import peers
 from ui.cli.console import DatasiteHomeOption, JsonOption, console, emit, guarded, stderr
 from ui.cli.forget import forget
 from ui.cli.stock import stock
-from ui.ledger_words import when
+from ui.ledger_words import forecast_in_words, when
 
 app = typer.Typer(
     help="For merchants: run a datasite, review requests, keep the ledger.", no_args_is_help=True
@@ -257,6 +257,7 @@ def status(home: DatasiteHomeOption = HOME, json_output: JsonOption = False) -> 
     """Is the service running, and what waits for you?"""
     from datasites.merchant import Ledger, MerchantHome, desk
     from datasites.merchant.heartbeat import read_beat
+    from datasites.merchant.ledger import forecast
     from datasites.merchant.witness import written_places
 
     opened = MerchantHome.open(home)
@@ -264,6 +265,7 @@ def status(home: DatasiteHomeOption = HOME, json_output: JsonOption = False) -> 
     beat = read_beat(opened)
     waiting = [one.study for one in desk.requests(opened, ledger) if one.status == "pending"]
     witnesses = sorted(written_places(opened))
+    ahead = forecast(ledger)
     facts = {
         "name": opened.settings.name,
         "service": beat.get("state", "never started"),
@@ -273,6 +275,13 @@ def status(home: DatasiteHomeOption = HOME, json_output: JsonOption = False) -> 
         "waiting": waiting,
         "spent_epsilon": ledger.spent().epsilon,
         "budget_epsilon": ledger.budget.epsilon,
+        "forecast": {
+            "studies_so_far": ahead.studies,
+            "epsilon_of_each": ahead.typical if ahead.studies else None,
+            "more_like_them": ahead.more,
+            "until": ahead.until and ahead.until.isoformat(),
+            "fits": {f"{size:g}": count for size, count in ahead.fits.items()},
+        },
         "witnesses": witnesses,
     }
     if json_output:
@@ -285,6 +294,7 @@ def status(home: DatasiteHomeOption = HOME, json_output: JsonOption = False) -> 
         "purchases": "added" if facts["has_data"] else "none yet; see `toyfed datasite add-data`",
         "waiting": escape(", ".join(waiting)) or "no request",
         "ledger": ledger_verbs.budget_in_words(ledger),
+        "forecast": forecast_in_words(ahead, ledger.period()),
         "remembered": f"by {', '.join(witnesses)}" if witnesses else "nowhere yet",
     }
     for name, told in lines.items():

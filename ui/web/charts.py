@@ -15,6 +15,7 @@ __all__ = [
     "models_chart",
     "norms_chart",
     "privacy_chart",
+    "spending_chart",
     "toy_map_chart",
 ]
 
@@ -258,6 +259,36 @@ def norms_chart(table: pd.DataFrame) -> Any:
         )
         .properties(height=max(160, 24 * table["merchant"].nunique()))
     )
+
+
+def spending_chart(table: pd.DataFrame, budget: float) -> Any:
+    """A running total that rises with each study, below the line of the budget.
+
+    Args:
+        table: columns at (datetime), study, period, epsilon; in order.
+        budget: epsilon of one period.
+    """
+    base = alt.Chart(table).encode(
+        x=alt.X("at:T", title=None),
+        y=alt.Y("epsilon:Q", title="ε spent, in all", axis=_numbers()),
+        detail="period:N",
+    )
+    steps = base.mark_line(interpolate="step-after", strokeWidth=3, color=TOGETHER_COLOUR)
+    points = base.mark_circle(size=70, opacity=1, color=TOGETHER_COLOUR).encode(
+        tooltip=[
+            alt.Tooltip("study:N"),
+            alt.Tooltip("at:T", title="last run", format="%Y-%m-%d %H:%M"),
+            alt.Tooltip("epsilon:Q", title="ε so far", format=".3f"),
+            alt.Tooltip("period:N"),
+        ]
+    )
+    line = pd.DataFrame({"epsilon": [budget], "what": ["budget"]})
+    limit = (
+        alt.Chart(line)
+        .mark_rule(strokeDash=[6, 4], strokeWidth=2, color=QUIET)
+        .encode(y="epsilon:Q", tooltip=["what:N", alt.Tooltip("epsilon:Q", format="g")])
+    )
+    return (limit + steps + points).properties(height=220)
 
 
 def _natural(name: str) -> tuple[str, int]:

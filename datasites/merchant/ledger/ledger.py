@@ -307,6 +307,11 @@ class Ledger:
         with self._journal.reading() as books:
             return books.runs.get(job)
 
+    def runs(self) -> list[Reservation]:
+        """Every run in the order in which they were reserved, whatever became of it."""
+        with self._journal.reading() as books:
+            return list(books.runs.values())
+
     def open_reservations(self) -> list[str]:
         """Job names of runs that were neither committed nor failed, oldest first."""
         with self._journal.reading() as books:

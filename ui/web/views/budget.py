@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
-from datasites.merchant.ledger import Ledger
+from datasites.merchant.ledger import Ledger, forecast
 from recsys.privacy import mu_of
+from ui.ledger_words import forecast_in_words
 
 __all__ = ["gauge", "show_budget"]
 
@@ -31,6 +32,21 @@ def show_budget(ledger: Ledger) -> None:
         f"δ {budget.delta:g}. Lengths show shares of the budget; the epsilons of parts add up to "
         "more than the whole, because several small releases together tell less than their sum."
     )
+    _ahead(ledger)
+
+
+def _ahead(ledger: Ledger) -> None:
+    """What fits beside all that is spent and promised."""
+    ahead = forecast(ledger)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        words = forecast_in_words(ahead, ledger.period())
+        st.caption(f":material/trending_up: {words[0].upper()}{words[1:]}.")
+        with st.popover("Studies that still fit", icon=":material/calculate:", type="tertiary"):
+            st.dataframe(
+                {"each of ε": [*ahead.fits], "how many fit": [*ahead.fits.values()]},
+                hide_index=True,
+            )
+            st.caption("Of one size or another, not of all. What is promised is kept free.")
 
 
 def _how_long(ledger: Ledger) -> str:

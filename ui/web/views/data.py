@@ -6,6 +6,7 @@ import io
 import json
 import tempfile
 from collections import Counter
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from ui.web.plain import plain, plain_error
 if TYPE_CHECKING:
     from streamlit.runtime.uploaded_file_manager import UploadedFile
 
-    from recsys.data import ReadReport
+    from recsys.data import Catalogue, ReadReport
 
 __all__ = ["show_data"]
 
@@ -57,9 +58,8 @@ def show_data(home: MerchantHome) -> None:
 def _stock(home: MerchantHome) -> None:
     """A list that may change every day; nothing of a shopper is in it."""
     from datasites.merchant.stock import read_stock, set_stock
-    from datasites.merchant.store import load_catalogue
 
-    catalogue = load_catalogue(home)
+    catalogue, _ = _toys(home)
     stock = read_stock(home, catalogue)
     st.caption(
         "No list: every toy of the catalogue is offered."
@@ -83,8 +83,6 @@ def _stock(home: MerchantHome) -> None:
 
 
 def _present(home: MerchantHome) -> None:
-    from datasites.merchant.store import load_catalogue, mock_files
-
     try:
         facts = json.loads((home.private / "data-report.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -107,16 +105,31 @@ def _present(home: MerchantHome) -> None:
     with right:
         st.markdown("**What peers see instead**")
         try:
-            catalogue = load_catalogue(home)
+            _, rows = _toys(home)
         except ToyFedError as error:
             st.error(plain_error(error))
             return
-        invented = io.BytesIO(mock_files(catalogue)["mock.csv"])
-        rows = pd.read_csv(invented, dtype=str, keep_default_na=False)
         st.dataframe(rows, hide_index=True, height=260)
         st.caption(
             "Invented from the public catalogue alone; not one real purchase was looked at for it."
         )
+
+
+def _toys(home: MerchantHome) -> tuple[Catalogue, pd.DataFrame]:
+    """The public catalogue, and the invented purchases that peers see of it."""
+    file = home.data / "catalogue.parquet"
+    return _read_toys(home.root, file.stat().st_mtime_ns if file.exists() else 0)
+
+
+@lru_cache(maxsize=4)
+def _read_toys(root: Path, stamp: int) -> tuple[Catalogue, pd.DataFrame]:
+    # Shared between sessions: nothing of a shopper is in either.
+    from datasites.merchant.store import load_catalogue, mock_files
+
+    del stamp  # only there to read again when the file changes
+    catalogue = load_catalogue(MerchantHome.open(root))
+    invented = io.BytesIO(mock_files(catalogue)["mock.csv"])
+    return catalogue, pd.read_csv(invented, dtype=str, keep_default_na=False)
 
 
 @st.cache_data(max_entries=4, show_spinner=False)

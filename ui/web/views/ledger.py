@@ -1,4 +1,4 @@
-"""The ledger as a table, verified as it is read."""
+"""The ledger as a timeline and a table, verified as it is read."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import pandas as pd
 import streamlit as st
 
 from datasites.merchant.home import MerchantHome
-from datasites.merchant.ledger import Entry, Ledger, export_text
+from datasites.merchant.ledger import Entry, Ledger, export_text, spending_over_time
 from recsys.errors import ToyFedError
 from ui.ledger_words import cost_of, in_words, when
+from ui.web.charts import spending_chart
 from ui.web.doors import Action, demand
 from ui.web.plain import plain_error
 
@@ -18,7 +19,7 @@ SHOWN = 500
 
 
 def show_ledger(home: MerchantHome, ledger: Ledger) -> None:
-    """Badge, table of the newest entries, export of all."""
+    """Badge, the running total, a table of the newest entries, export of all."""
     try:
         entries = ledger.entries()
     except ToyFedError as error:
@@ -44,6 +45,13 @@ def show_ledger(home: MerchantHome, ledger: Ledger) -> None:
             icon=":material/download:",
             on_click="ignore",
         )
+    moments = _over_time(str(home.root), entries[-1].hash, entries)
+    if len(moments) > 1:
+        st.altair_chart(spending_chart(moments, ledger.budget.epsilon), width="stretch")
+        st.caption(
+            "ε of all releases together, after each study; the dashed line is the budget"
+            + (" of a period." if ledger.period().days else ".")
+        )
     shown = [entry for entry in entries if with_notes or not entry.note]
     st.dataframe(
         ledger_table(shown[-SHOWN:], ledger.budget.delta),
@@ -55,6 +63,15 @@ def show_ledger(home: MerchantHome, ledger: Ledger) -> None:
     )
     if len(shown) > SHOWN:
         st.caption(f"The newest {SHOWN} of {len(shown):,}; the export has all.")
+
+
+@st.cache_data(max_entries=8, show_spinner=False)
+def _over_time(root: str, head: str, _entries: list[Entry]) -> pd.DataFrame:
+    """The running total; worked out again when the chain has grown."""
+    del root, head  # they say which entries these are
+    found = spending_over_time(_entries)[-SHOWN:]
+    table = pd.DataFrame([vars(one) for one in found])
+    return table.assign(at=pd.to_datetime(table["at"]))
 
 
 def _copy(home: MerchantHome, ledger: Ledger) -> str:

@@ -11,6 +11,7 @@ import streamlit as st
 from datasites.merchant.home import MerchantHome
 from datasites.merchant.ledger import Ledger
 from recsys.errors import ToyFedError
+from ui.web.doors import Action, demand
 from ui.web.plain import plain_error
 from ui.web.views.request import show_request
 
@@ -24,10 +25,15 @@ ORDER = ("pending", "approved")
 """What a merchant can act on, foremost."""
 
 
+@st.fragment
 def show_queue(home: MerchantHome, ledger: Ledger) -> None:
-    """Every request of a merchant's desk, or a word about what will come."""
+    """Every request of a merchant's desk, or a word about what will come.
+
+    Turning a page or searching draws the queue alone anew.
+    """
     from datasites.merchant import desk
 
+    demand(Action.SEE_CONSOLE, home.root)  # the session may have ended since the page was drawn
     st.button("Look again", icon=":material/refresh:", key="refresh")
     try:
         found = desk.requests(home, ledger)
