@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from datasites.recipes.private_als.recipe import QUALITY_FIGURES
 from datasites.study.files import read_sent
+from datasites.study.quality import figures_of, noise_of
 from recsys.artifact import SharedModel, save_model
 from recsys.files import atomic_write_text
 from recsys.privacy import spent
 
 if TYPE_CHECKING:
+    from datasites.protocol import Proposal
     from datasites.study.coordinator import Coordinator
 
 __all__ = ["write_result"]
@@ -97,7 +98,7 @@ A shopper who buys at several of these merchants is protected at each by the fig
 no more than their composition over all of them.
 
 ## Quality, as released (noised; on the `valid` split)
-{_quality(state)}
+{_quality(state, proposal)}
 
 ## Training data
 Each merchant's {study.recipe.learns_from}, unless the
@@ -112,16 +113,15 @@ fitted on their own validation split; this model alone may be worse than that bl
 """
 
 
-def _quality(state: dict[str, np.ndarray]) -> str:
-    found = [value for key, value in sorted(state.items()) if key.startswith("quality_of:")]
-    if not found:
+def _quality(state: dict[str, np.ndarray], proposal: Proposal) -> str:
+    released = [value for key, value in sorted(state.items()) if key.startswith("quality_of:")]
+    if not released:
         return "None was released."
-    total = np.sum(found, axis=0)
     lines = [
-        f"| {figure} | {value / max(1.0, total[-1]):.3f} |"
-        for figure, value in zip(QUALITY_FIGURES, total, strict=False)
+        f"| {one.name} | {one.mean:.3f} | ± {one.margin:.3f} |"
+        for one in figures_of(released, noise_of(proposal))
     ]
     return (
-        "Means over all merchants' shoppers. The noise is as booked, so small differences mean "
-        "nothing.\n\n| figure | mean |\n|---|---|\n" + "\n".join(lines)
+        "Means over all merchants' shoppers, and what the booked noise leaves open (95 %).\n\n"
+        "| figure | mean | noise |\n|---|---|---|\n" + "\n".join(lines)
     )

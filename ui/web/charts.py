@@ -15,6 +15,7 @@ __all__ = [
     "models_chart",
     "norms_chart",
     "privacy_chart",
+    "released_chart",
     "spending_chart",
     "toy_map_chart",
 ]
@@ -259,6 +260,40 @@ def norms_chart(table: pd.DataFrame) -> Any:
         )
         .properties(height=max(160, 24 * table["merchant"].nunique()))
     )
+
+
+def released_chart(table: pd.DataFrame) -> Any:
+    """Figures as released, one row per study within each figure, with what noise leaves open.
+
+    Args:
+        table: columns study, figure, mean, low, high.
+    """
+    studies, figures = (list(dict.fromkeys(table[name])) for name in ("study", "figure"))
+    base = alt.Chart(table).encode(
+        y=alt.Y("figure:N", sort=figures, title=None, axis=_names()),
+        yOffset=alt.YOffset("study:N", sort=studies),
+        color=alt.Color(
+            "study:N",
+            scale=alt.Scale(domain=studies, range=_COLOURS),
+            title=None,
+            legend=alt.Legend(orient="top"),
+        ),
+    )
+    whiskers = base.mark_rule(strokeWidth=3, opacity=0.6).encode(
+        x=alt.X("low:Q", title="mean", axis=_numbers()), x2="high:Q"
+    )
+    points = base.mark_circle(size=110, opacity=1).encode(
+        x="mean:Q",
+        tooltip=[
+            "study:N",
+            "figure:N",
+            alt.Tooltip("mean:Q", format=".4f"),
+            alt.Tooltip("low:Q", title="from", format=".4f"),
+            alt.Tooltip("high:Q", title="to", format=".4f"),
+        ],
+    )
+    height = (14 * len(studies) + 16) * len(figures) + AXIS + 30
+    return (whiskers + points).properties(height=height)
 
 
 def spending_chart(table: pd.DataFrame, budget: float) -> Any:

@@ -17,7 +17,23 @@ from recsys.errors import ToyFedError
 if TYPE_CHECKING:
     from datasites.protocol import Proposal
 
-__all__ = ["StudyFacts", "expected_quality", "norms", "releases", "study_facts"]
+__all__ = [
+    "STATES",
+    "StudyFacts",
+    "expected_quality",
+    "norms",
+    "released",
+    "releases",
+    "study_facts",
+]
+
+STATES = {
+    "draft": "to be submitted",
+    "submitted": "with the merchants",
+    "running": "running",
+    "stopped": "stopped, can go on",
+    "finished": "finished",
+}
 
 
 @dataclass(frozen=True)
@@ -27,7 +43,7 @@ class StudyFacts:
     Args:
         state: draft, submitted, running, stopped or finished.
         phases: names of all phases, () before it was submitted.
-        answered: merchants whose answer to the proposal was seen, and what it was.
+        model: settings of the recipe; all of them once it was submitted.
     """
 
     name: str
@@ -42,6 +58,7 @@ class StudyFacts:
     contributors: dict[str, list[str]] = field(default_factory=dict)
     dropped: dict[str, dict[str, str]] = field(default_factory=dict)
     delivered: tuple[str, ...] = ()
+    model: dict[str, Any] = field(default_factory=dict)
     problem: str = ""
 
 
@@ -57,6 +74,7 @@ def study_facts(home: ScientistHome, name: str) -> StudyFacts:
     except ToyFedError as error:
         return StudyFacts(name, "draft", problem=str(error))
     phases: tuple[str, ...] = ()
+    model: dict[str, Any] = settings.model
     problem = ""
     done: dict[str, Any] = {}
     submitted = (folder / "proposal.json").exists()
@@ -64,6 +82,7 @@ def study_facts(home: ScientistHome, name: str) -> StudyFacts:
         if submitted:
             proposal = Proposal.model_validate_json((folder / "proposal.json").read_text())
             phases = tuple(phase.name for phase in proposal.phases)
+            model = proposal.settings
         if (folder / "checkpoint.json").exists():
             done = json.loads((folder / "checkpoint.json").read_text())
     except (OSError, ValueError) as error:
@@ -88,6 +107,7 @@ def study_facts(home: ScientistHome, name: str) -> StudyFacts:
         contributors=done.get("contributors", {}),
         dropped=done.get("dropped", {}),
         delivered=tuple(done.get("delivered", ())),
+        model=model,
         problem=problem,
     )
 
@@ -133,6 +153,33 @@ def norms(home: ScientistHome, name: str) -> pd.DataFrame:
                 {"phase": file.parent.name, "merchant": merchant, "array": array, "norm": norm}
             )
     return pd.DataFrame(rows, columns=["phase", "merchant", "array", "norm"])
+
+
+def released(home: ScientistHome, name: str) -> pd.DataFrame:
+    """Quality as merchants released it: study, figure, mean, low, high (what noise leaves open).
+
+    Privacy: post-processing of what was noised and booked.
+    """
+    from datasites.protocol import Proposal
+    from datasites.study.quality import released_quality
+
+    folder = home.study(name)
+    try:
+        proposal = Proposal.model_validate_json((folder / "proposal.json").read_bytes())
+        found = released_quality(folder, proposal)
+    except (OSError, ValueError):  # pydantic's error is a ValueError
+        found = []
+    rows = [
+        {
+            "study": name,
+            "figure": one.name,
+            "mean": one.mean,
+            "low": one.mean - one.margin,
+            "high": one.mean + one.margin,
+        }
+        for one in found
+    ]
+    return pd.DataFrame(rows, columns=["study", "figure", "mean", "low", "high"])
 
 
 @lru_cache(maxsize=4096)

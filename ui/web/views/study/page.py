@@ -10,19 +10,12 @@ from datasites.study.home import ScientistHome
 from ui.web.doors import Action, demand
 from ui.web.manifest import current_manifest
 from ui.web.plain import plain, plain_error
-from ui.web.studies import StudyFacts, study_facts
+from ui.web.studies import STATES, StudyFacts, study_facts
+from ui.web.views.study.compare import show_compare
 from ui.web.views.study.compose import show_compose
 from ui.web.views.study.detail import show_study
 
 __all__ = ["page"]
-
-STATES = {
-    "draft": "to be submitted",
-    "submitted": "with the merchants",
-    "running": "running",
-    "stopped": "stopped, can go on",
-    "finished": "finished",
-}
 
 
 def page() -> None:
@@ -48,21 +41,27 @@ def page() -> None:
     told = st.session_state.pop("told", None)
     if told:
         st.toast(plain(told), icon=":material/check_circle:")
-    studies, new = st.tabs(
-        [":material/science: Studies", ":material/add: New study"], key="study-tab"
+    studies, new, compare = st.tabs(
+        [
+            ":material/science: Studies",
+            ":material/add: New study",
+            ":material/compare_arrows: Compare",
+        ],
+        key="study-tab",
     )
+    facts = [study_facts(home, name) for name in reversed(home.names())]
     with new:
         show_compose(home)
     with studies:
-        _studies(home)
+        _studies(home, facts)
+    with compare:
+        show_compare(home, facts)
 
 
-def _studies(home: ScientistHome) -> None:
-    names = home.names()
-    if not names:
+def _studies(home: ScientistHome, facts: list[StudyFacts]) -> None:
+    if not facts:
         st.info("**No studies yet.** Compose the first one under *New study*.")
         return
-    facts = [study_facts(home, name) for name in reversed(names)]
     st.dataframe(_table(facts), hide_index=True, column_config=_COLUMNS)
     chosen = st.selectbox(
         "Look at",
