@@ -14,6 +14,7 @@ from rich.table import Table
 from recsys.federation import DEFAULT_MERGE
 from ui.cli.console import JsonOption, MergeOption, StudyHomeOption, console, emit, guarded
 from ui.cli.peers import print_peers
+from ui.cli.trying import try_program, try_recipe
 
 app = typer.Typer(
     help="For data scientists: compose a study, submit it, run its rounds.", no_args_is_help=True
@@ -146,33 +147,24 @@ def new(
 @guarded
 def try_out(
     name: str,
-    shoppers: Annotated[int, typer.Option(help="Invented shoppers.", min=1, max=5000)] = 100,
+    shoppers: Annotated[
+        int, typer.Option(help="Invented shoppers for a program of your own.", min=1, max=5000)
+    ] = 100,
     home: StudyHomeOption = HOME,
     json_output: JsonOption = False,
 ) -> None:
-    """Run your own program on invented shoppers, in the sandbox that merchants use."""
-    from datasites.study.trial import try_program
+    """Run the study here, on invented shoppers, in the sandbox that merchants use.
 
-    found = [vars(one) for one in try_program(_home(home), name, shoppers)]
-    if json_output:
-        emit(found)
-        return
-    table = Table("phase", "rows", "failed", "row length: median", "longest", "cut at", "ms each")
-    for one in found:
-        table.add_row(
-            one["phase"],
-            str(one["rows"]),
-            str(one["failed"]),
-            f"{one['median_norm']:.4g}",
-            f"{one['largest_norm']:.4g}",
-            f"{one['clip']:g} ({one['clipped']} rows)",
-            f"{one['milliseconds']:.1f}",
-        )
-    console.print(table)
-    for one in found:
-        if one["said"]:
-            console.print(f"{one['phase']}: {escape(one['said'])}", highlight=False)
-    console.print(f"Nothing was sent. Next: toyfed study submit {name}")
+    A program of your own: how long the rows are that it makes. A shipped recipe: every phase on
+    the mock purchases that merchants publish, and what each would send.
+    """
+    from datasites.study.desk import compose
+
+    opened = _home(home)
+    if compose(opened, name).recipe == "custom":
+        try_program(opened, name, shoppers, json_output)
+    else:
+        try_recipe(opened, name, json_output)
 
 
 @app.command()

@@ -14,6 +14,7 @@ import pytest
 from safetensors.numpy import save_file
 from streamlit.testing.v1 import AppTest
 
+from datasites.errors import SandboxError
 from datasites.study import ScientistHome, ScientistSettings, new_study, parse_study, submit
 from datasites.study.journal import Progress, recorded
 from recsys.data import Marketplace, write_catalogue
@@ -221,3 +222,28 @@ def test_a_second_click_starts_no_run_and_keeps_the_log(
     run.click().run()
     assert len(started) == 1
     assert (folder / "run.log").read_text() == "round 1 is under way\n"
+
+
+def test_a_draft_is_tried_on_mock_purchases(desk: ScientistHome, open_page: OpenPage) -> None:
+    study(desk)
+    page = open_page("study")
+    page.button(key="try-toys").click().run(timeout=60)
+    assert not page.exception
+    assert not page.error, page.error[0].value
+    table = next(one.value for one in page.dataframe if "peak MB" in one.value.columns)
+    assert table["phase"].tolist() == ["counts", "als-1", "quality"]
+    assert study_facts(desk, "toys").state == "draft"
+    assert "Nothing was sent" in texts(page)
+
+
+def test_what_goes_wrong_on_mock_purchases_is_told(
+    desk: ScientistHome, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> Any:
+        raise SandboxError("the code ended with an error")
+
+    study(desk)
+    monkeypatch.setattr("datasites.study.rehearsal.rehearse", broken)
+    page = open_page("study")
+    page.button(key="try-toys").click().run()
+    assert "the code ended with an error" in page.error[0].value

@@ -14,6 +14,7 @@ from recsys.errors import ToyFedError
 from ui.web.doors import Action, demand
 from ui.web.plain import plain, plain_error
 from ui.web.studies import StudyFacts
+from ui.web.views.study.trying import show_tried, try_study
 
 __all__ = ["show_actions"]
 
@@ -24,6 +25,13 @@ def show_actions(home: ScientistHome, facts: StudyFacts) -> None:
         if facts.state == "draft":
             if st.button("Submit to the merchants", type="primary", key=f"submit-{facts.name}"):
                 _submit(home, facts.name)
+            if st.button(
+                "Try it on mock purchases",
+                icon=":material/experiment:",
+                key=f"try-{facts.name}",
+                help="Runs here, in the sandbox that merchants use. Nothing is sent.",
+            ):
+                try_study(home, facts.name)
         elif facts.state == "running":
             if st.button("Stop", icon=":material/pause:", key=f"stop-{facts.name}"):
                 _stop(home, facts.name)
@@ -38,6 +46,7 @@ def show_actions(home: ScientistHome, facts: StudyFacts) -> None:
                 "Ask what the merchants said", icon=":material/refresh:", key=f"ask-{facts.name}"
             ):
                 _ask(home, facts.name)
+    show_tried(facts.name)
     answers = st.session_state.get(f"answers-{facts.name}")
     if answers:
         st.dataframe(
