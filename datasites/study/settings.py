@@ -115,7 +115,7 @@ class StudySettings(_Section):
         except FileNotFoundError:
             raise SettingsError(
                 f"expected a study in {path}, found no such file. "
-                "Start one with `toyfed study new NAME --merchants ...`."
+                "Start one with `toyfed study new NAME -m MERCHANT`."
             ) from None
         except (ValueError, RecursionError, IsADirectoryError, PermissionError) as error:
             # Numbers of thousands of digits and brackets without end are no TOMLDecodeError.

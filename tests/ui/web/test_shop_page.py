@@ -12,6 +12,7 @@ from datasites.merchant.store import load_catalogue, load_shop
 from recsys.data import Catalogue, write_catalogue
 from tests.ui.web.market import BARE, SHOP, texts
 from tests.ui.web.test_plain import HOSTILE
+from ui.web.doors import Role
 from ui.web.views.filters import telling_level
 
 OpenPage = Callable[[str], AppTest]
@@ -145,6 +146,33 @@ def test_a_basket_changes_what_is_recommended_and_can_be_emptied(
     assert titles(page) == before
 
 
+def test_a_page_that_is_started_again_has_the_basket_still(
+    served: Served, open_page: OpenPage, sign_in: Callable[..., str]
+) -> None:
+    served()
+    page = open_page("shop")
+    page.button(key=key_of(page, "add-")).click().run()
+    page.button(key=key_of(page, "no-")).click().run()
+    told = "**Basket**: 1 toy, 1 not shown again"
+    assert told in texts(page)
+    again = open_page("shop")  # nothing of the first page's memory is in it
+    assert told in texts(again)
+    assert titles(again) == titles(page)
+    again.button(key="basket-empty").click().run()
+    assert "**Basket**" not in texts(open_page("shop"))
+
+
+@pytest.mark.attack
+def test_a_basket_is_nobody_elses(
+    served: Served, open_page: OpenPage, sign_in: Callable[..., str]
+) -> None:
+    served()
+    page = open_page("shop")
+    page.button(key=key_of(page, "add-")).click().run()
+    sign_in(Role.DEMO)
+    assert "**Basket**" not in texts(open_page("shop"))
+
+
 def test_toys_like_one_of_the_cards(served: Served, open_page: OpenPage) -> None:
     served()
     page = open_page("shop")
@@ -159,7 +187,7 @@ def test_one_is_told_what_is_known(served: Served, open_page: OpenPage) -> None:
     bought = int(re.search(r"bought (\d+)", page.subheader[0].value)[1])  # type: ignore[index]
     assert f"**{bought} earlier choices**" in texts(page)
     assert len(page.dataframe[0].value) == bought
-    assert "in the memory of this page only" in texts(page)
+    assert "on this shop's machine, until you start over, sign out" in texts(page)
 
 
 def test_more_like_one_toy(served: Served, open_page: OpenPage) -> None:

@@ -4,7 +4,7 @@ A link that the command line prints, or an OpenID provider, lets somebody in; th
 before the whole application; `demand` is asked again where something is done.
 """
 
-from ui.web.doors.guard import COOKIE_VARIABLE, DOORS_VARIABLE, demand, signed_in
+from ui.web.doors.guard import COOKIE_VARIABLE, DOORS_VARIABLE, demand, keep, kept, signed_in
 from ui.web.doors.roles import ACTIONS, PAGES, Action, PageName, Person, Role, may
 from ui.web.doors.store import DoorStore
 
@@ -19,6 +19,8 @@ __all__ = [
     "Person",
     "Role",
     "demand",
+    "keep",
+    "kept",
     "may",
     "signed_in",
 ]

@@ -12,7 +12,15 @@ from ui.errors import NotAllowedError, SignInError
 from ui.web.doors.roles import Action, Person, Role, may
 from ui.web.doors.store import DoorStore
 
-__all__ = ["COOKIE_VARIABLE", "DOORS_VARIABLE", "demand", "session_secret", "signed_in"]
+__all__ = [
+    "COOKIE_VARIABLE",
+    "DOORS_VARIABLE",
+    "demand",
+    "keep",
+    "kept",
+    "session_secret",
+    "signed_in",
+]
 
 DOORS_VARIABLE = "TOYFED_DOORS"
 COOKIE_VARIABLE = "TOYFED_DOORS_COOKIE"
@@ -33,6 +41,16 @@ def signed_in() -> Person:
             "opened without its link. Make a new link with `toyfed web link`."
         )
     return person
+
+
+def keep(name: str, value: str) -> None:
+    """Put a text aside for whoever is signed in, as long as that lasts; see `DoorStore.keep`."""
+    _store(os.environ[DOORS_VARIABLE]).keep(signed_in().session, name, value)
+
+
+def kept(name: str) -> str | None:
+    """What whoever is signed in put aside; nobody else's can be asked for."""
+    return _store(os.environ[DOORS_VARIABLE]).kept(signed_in().session, name)
 
 
 def demand(action: Action, merchant: Path | None = None) -> Person:

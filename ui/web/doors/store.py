@@ -2,6 +2,7 @@
 
     link      secret of 256 bits in the link, SHA-256 of it here; used once, gone after minutes
     session   secret of 256 bits in a cookie, SHA-256 of it here; ends when idle, and in any case
+    kept      what a session put aside (a basket), so that a page may be started again; ends with it
 
 A copy of the file opens nothing. It lies in a private folder, since it names shoppers' ids.
 """
@@ -36,6 +37,10 @@ ABSOLUTE_SECONDS = 12 * 3600.0
 _TOUCH_SECONDS = 20.0
 """Activity is written down at most this often."""
 _MOST_LINKS = 1000
+_NAME = 16
+"""Characters of a session's hash by which a page knows it."""
+_MOST_KEPT, _MOST_TEXT = 16, 20_000
+"""Texts that one session may put aside, and characters of each."""
 _TABLES = """
 CREATE TABLE IF NOT EXISTS links (
     hash TEXT PRIMARY KEY, role TEXT NOT NULL, merchant TEXT, shopper TEXT, until REAL NOT NULL);
@@ -43,6 +48,10 @@ CREATE TABLE IF NOT EXISTS sessions (
     hash TEXT PRIMARY KEY, role TEXT NOT NULL, merchant TEXT, shopper TEXT,
     began REAL NOT NULL, seen REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS kept (
+    session TEXT NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (session, name));
+CREATE TRIGGER IF NOT EXISTS gone AFTER DELETE ON sessions
+    BEGIN DELETE FROM kept WHERE session = substr(OLD.hash, 1, {name}); END;
 """
 
 
@@ -66,7 +75,7 @@ class DoorStore:
         self._clock = clock
         self._make_private()
         with self._open() as db:
-            db.executescript(_TABLES)
+            db.executescript(_TABLES.format(name=_NAME))
 
     def new_link(
         self,
@@ -145,7 +154,32 @@ class DoorStore:
             if active and now - seen > _TOUCH_SECONDS:
                 touch = "UPDATE sessions SET seen = ? WHERE hash = ?"
                 self._if_there_is_room(db, touch, (now, name))
-        return Person(Role(role), Path(merchant) if merchant else None, shopper, name[:16])
+        return Person(Role(role), Path(merchant) if merchant else None, shopper, name[:_NAME])
+
+    def keep(self, session: str, name: str, value: str) -> None:
+        """Put a text aside for a session (`Person.session`), for as long as it lasts.
+
+        Nothing is kept for a session that is over, beyond its bounds, or on a full disk: the page
+        goes on with what it has in memory.
+        """
+        if len(value) > _MOST_TEXT or len(name) > _MOST_TEXT:
+            return
+        with self._open() as db:
+            self._if_there_is_room(
+                db,
+                "INSERT OR REPLACE INTO kept SELECT ?, ?, ? WHERE EXISTS (SELECT 1 FROM sessions "
+                f"WHERE substr(hash, 1, {_NAME}) = ?) AND (SELECT COUNT(*) FROM kept "
+                f"WHERE session = ? AND name <> ?) < {_MOST_KEPT}",
+                (session, name, value, session, session, name),
+            )
+
+    def kept(self, session: str, name: str) -> str | None:
+        """What a session put aside under a name; None if nothing."""
+        with self._open() as db:
+            row = db.execute(
+                "SELECT value FROM kept WHERE session = ? AND name = ?", (session, name)
+            ).fetchone()
+        return str(row[0]) if row else None
 
     def end(self, secret: str | None) -> None:
         """Sign out: the session is over for every tab."""
@@ -216,6 +250,8 @@ class DoorStore:
         try:
             db = sqlite3.connect(self.path, timeout=10)
             try:
+                # What is deleted is overwritten: a basket does not stay in the file's free pages.
+                db.execute("PRAGMA secure_delete = ON")
                 with db:
                     yield db
             finally:

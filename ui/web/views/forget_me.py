@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import streamlit as st
 
 from datasites.merchant.home import MerchantHome
@@ -10,10 +12,13 @@ from ui.web.doors import Action, demand, may, signed_in
 from ui.web.plain import plain_error
 from ui.web.views.basket import empty
 
+if TYPE_CHECKING:
+    from datasites.merchant.serving import ServedShop
+
 __all__ = ["forget_form", "offer_forgetting"]
 
 
-def offer_forgetting(home: MerchantHome, shop: str) -> None:
+def offer_forgetting(home: MerchantHome, shop: ServedShop) -> None:
     """A button for whoever is signed in as one shopper; nobody else sees one."""
     person = signed_in()
     if person.shopper is None or not may(person, Action.FORGET_ME):
@@ -22,7 +27,7 @@ def offer_forgetting(home: MerchantHome, shop: str) -> None:
         st.dialog("Forget what you bought here?")(forget_form)(home, shop)
 
 
-def forget_form(home: MerchantHome, shop: str) -> None:
+def forget_form(home: MerchantHome, shop: ServedShop) -> None:
     """What forgetting means, and the button that does it."""
     st.markdown(
         "This shop deletes your purchases, and leaves them out when it adds purchases again. "

@@ -63,10 +63,10 @@ def page() -> None:
 @st.fragment
 def _floor(home: MerchantHome, shop: ServedShop, shopper: Shopper, filters: Filters) -> None:
     """Basket and recommendations; a click here runs nothing else of the page again."""
-    show_basket(shop.catalogue, shop.name)
+    show_basket(shop)
     _known(home, shop, shopper)
-    history = [*shopper.history, *basket_of(shop.name)]
-    filters = replace(filters, exclude=(*filters.exclude, *unwanted_of(shop.name)))
+    history = [*shopper.history, *basket_of(shop)]
+    filters = replace(filters, exclude=(*filters.exclude, *unwanted_of(shop)))
     mode = _choose_mode(shop)
     if mode == "Side by side":
         _side_by_side(shop, history, filters)
@@ -88,13 +88,13 @@ def _known(home: MerchantHome, shop: ServedShop, shopper: Shopper) -> None:
         else:
             st.markdown("**No earlier choices.**")
         st.markdown(
-            f"**{len(basket_of(shop.name))} toys in the basket** and "
-            f"{len(unwanted_of(shop.name))} that you do not want to see: in the memory of this "
-            "page only, until you close it or start over."
+            f"**{len(basket_of(shop))} toys in the basket** and "
+            f"{len(unwanted_of(shop))} that you do not want to see: on this shop's machine, until "
+            "you start over, sign out or stay away, and in no case for more than half a day."
         )
         st.caption(NEVER_SHARED)
         if bought:
-            offer_forgetting(home, shop.name)
+            offer_forgetting(home, shop)
 
 
 def _card_with_buttons(shop: ServedShop, suggestion: Suggestion) -> None:
@@ -109,7 +109,7 @@ def _card_with_buttons(shop: ServedShop, suggestion: Suggestion) -> None:
                 help=f"Put {title} into the basket",
                 key=f"add-{item}",
                 on_click=add,
-                args=(shop.name, item),
+                args=(shop, item),
             )
             st.button(
                 "",
@@ -118,7 +118,7 @@ def _card_with_buttons(shop: ServedShop, suggestion: Suggestion) -> None:
                 key=f"no-{item}",
                 type="tertiary",
                 on_click=unwelcome,
-                args=(shop.name, item),
+                args=(shop, item),
             )
             if st.button(
                 "",

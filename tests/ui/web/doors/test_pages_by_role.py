@@ -26,9 +26,11 @@ def forget_form(home: MerchantHome) -> AppTest:
     """What the dialog shows, as a page of its own."""
     script = (
         "from pathlib import Path\n"
+        "from types import SimpleNamespace\n"
         "from datasites.merchant import MerchantHome\n"
         "from ui.web.views.forget_me import forget_form\n"
-        f"forget_form(MerchantHome.open(Path({str(home.root)!r})), {SHOP!r})\n"
+        f"shop = SimpleNamespace(name={SHOP!r})\n"
+        f"forget_form(MerchantHome.open(Path({str(home.root)!r})), shop)\n"
     )
     return AppTest.from_string(script, default_timeout=30).run()
 

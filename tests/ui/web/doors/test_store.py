@@ -202,3 +202,60 @@ def test_a_full_disk_keeps_nobody_from_looking(
     assert store.person(session, active=True)
     clock.now += IDLE_SECONDS
     assert store.person(session, active=True) is None
+
+
+def begun(store: DoorStore) -> tuple[str, str]:
+    """A session's secret and its name."""
+    secret = store.begin(Role.SHOPPER)
+    person = store.person(secret)
+    assert person is not None
+    return secret, person.session
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize("ending", ["signed out", "too long", "everybody", "role"])
+def test_what_is_put_aside_ends_with_its_session(
+    store: DoorStore, clock: Clock, ending: str
+) -> None:
+    secret, name = begun(store)
+    store.keep(name, "basket", "a-wooden-train")
+    assert store.kept(name, "basket") == "a-wooden-train"
+    assert b"a-wooden-train" in store.path.read_bytes()
+    if ending == "signed out":
+        store.end(secret)
+    elif ending == "too long":
+        clock.now += ABSOLUTE_SECONDS + 1
+        assert store.person(secret) is None
+    elif ending == "everybody":
+        store.end_all()
+    else:
+        store.end_role(Role.SHOPPER)
+    assert store.kept(name, "basket") is None
+    assert b"a-wooden-train" not in store.path.read_bytes()
+    store.keep(name, "basket", "again")
+    assert store.kept(name, "basket") is None
+
+
+@pytest.mark.attack
+def test_what_is_put_aside_is_bounded_and_its_own(store: DoorStore) -> None:
+    (_, ours), (_, theirs) = begun(store), begun(store)
+    for number in range(40):
+        store.keep(ours, f"basket-{number}", "x")
+    kept = [number for number in range(40) if store.kept(ours, f"basket-{number}")]
+    assert kept == list(range(16))
+    store.keep(ours, "basket-3", "y")
+    assert store.kept(ours, "basket-3") == "y"
+    store.keep(ours, "basket-3", "z" * 100_000)
+    assert store.kept(ours, "basket-3") == "y"
+    assert store.kept(theirs, "basket-3") is None
+    assert store.kept("", "basket-3") is None
+
+
+def test_a_file_of_an_older_page_is_taken_up(tmp_path: Path) -> None:
+    path = tmp_path / "doors.sqlite3"
+    store = DoorStore(path)
+    with store._open() as db:
+        db.executescript("DROP TRIGGER gone; DROP TABLE kept")
+    _, name = begun(DoorStore(path))
+    store.keep(name, "basket", "toy")
+    assert store.kept(name, "basket") == "toy"
