@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -32,9 +33,27 @@ class Pages:
     """Pages over a marketplace, and links into them."""
 
     story: Story
-    doors: Path
     report: Path
     browser: Browser
+    manifest: Path
+    port: int
+    log: Path
+    server: subprocess.Popen[bytes] | None = None
+
+    @property
+    def doors(self) -> Path:
+        return doors_beside(self.manifest)
+
+    def start(self) -> None:
+        self.server = start_server(self.manifest, self.port, log=self.log)
+        wait_ready(self.port, process=self.server)
+
+    def kill_and_start(self) -> None:
+        """As a crash and whoever watches over the page would."""
+        assert self.server is not None
+        self.server.kill()
+        self.server.wait()
+        self.start()
 
     def enter(self, role: Role, at: str = "", **settings: object) -> Page:
         """Sign somebody in by a fresh link."""
@@ -47,14 +66,14 @@ def pages(open_story: OpenStory, tmp_path: Path) -> Iterator[Pages]:
     story = open_story(epsilon=8.0)
     report = tmp_path / "report.json"
     manifest = write_manifest(story, report)
-    port = free_port()
-    server = start_server(manifest, port, log=tmp_path / "web.log")
-    try:
-        wait_ready(port, process=server)
-        with chromium() as browser:
-            yield Pages(story, doors_beside(manifest), report, browser)
-    finally:
-        stop_server(server)
+    with chromium() as browser:
+        found = Pages(story, report, browser, manifest, free_port(), tmp_path / "web.log")
+        try:
+            found.start()
+            yield found
+        finally:
+            if found.server is not None:
+                stop_server(found.server)
 
 
 def test_a_study_from_the_form_to_a_basket(pages: Pages) -> None:
@@ -63,7 +82,7 @@ def test_a_study_from_the_form_to_a_basket(pages: Pages) -> None:
     _compose(desk_page)
     _others_approve(pages.story, others)
     _approve(pages.enter(Role.MERCHANT, first), first)
-    _run(desk_page)
+    _run(pages, desk_page)
     _look_at_the_console(pages, first)
     _shop(pages, first)
     _insights(pages)
@@ -88,6 +107,9 @@ def _compose(page: Page) -> None:
     page.get_by_role("button", name="Write this study").click()
     settle(page)
     _tab(page, "Studies")
+    page.get_by_role("button", name="Try it on mock purchases").click()
+    page.get_by_text("On mock purchases it went well").wait_for(timeout=90_000)
+    settle(page)
     page.get_by_role("button", name="Submit to the merchants").click()
     page.get_by_role("button", name="Run", exact=True).wait_for()
 
@@ -117,9 +139,12 @@ def _looked_again(page: Page, text: str) -> bool:
     return page.get_by_role("button", name="Approve …").count() > 0
 
 
-def _run(page: Page) -> None:
+def _run(pages: Pages, page: Page) -> None:
     _until(lambda: _all_said_yes(page))
     page.get_by_role("button", name="Run", exact=True).click()
+    page.get_by_role("button", name="Stop", exact=True).wait_for()
+    # The study runs in a process of its own, and the open page comes back by itself.
+    pages.kill_and_start()
     page.get_by_text("als-1 merged").or_(page.get_by_text("5 of 5 phases")).first.wait_for(
         timeout=150_000, state="attached"
     )
@@ -166,12 +191,27 @@ def _shop(pages: Pages, name: str) -> None:
     settle(page)
     after = page.locator(".tf-card .tf-title").all_inner_texts()
     assert before[0] not in after
+    _come_back(pages, page, after)
     narrow = pages.enter(Role.DEMO, viewport={"width": 390, "height": 844})
     assert narrow.evaluate("document.documentElement.scrollWidth") <= 390
     keep_picture(narrow, "shop-phone")
     dark = pages.enter(Role.DEMO, color_scheme="dark")
     keep_picture(dark, "shop-dark")
     assert not grave_faults(dark)
+
+
+def _come_back(pages: Pages, page: Page, cards: list[str]) -> None:
+    """The page's process is killed: whoever looks at it stays signed in and keeps the basket."""
+    pages.kill_and_start()
+    # Buttons are grey until the page has found its process again.
+    page.locator('[class*="st-key-add-"] button:not([disabled])').first.wait_for(timeout=60_000)
+    settle(page)
+    page.get_by_text("Basket: 1 toy").wait_for()
+    page.get_by_role("button", name="Basket").first.click()
+    page.get_by_text("Basket: 2 toys").wait_for()
+    page.reload()
+    page.get_by_text("Basket: 2 toys").wait_for()
+    assert cards[0] not in page.locator(".tf-card .tf-title").all_inner_texts()
 
 
 def _insights(pages: Pages) -> None:

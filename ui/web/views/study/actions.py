@@ -46,7 +46,7 @@ def show_actions(home: ScientistHome, facts: StudyFacts) -> None:
                 "Ask what the merchants said", icon=":material/refresh:", key=f"ask-{facts.name}"
             ):
                 _ask(home, facts.name)
-    show_tried(facts.name)
+    show_tried(home, facts.name)
     answers = st.session_state.get(f"answers-{facts.name}")
     if answers:
         st.dataframe(

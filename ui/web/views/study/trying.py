@@ -1,7 +1,14 @@
-"""A study tried on mock purchases, on this machine, before anything is sent."""
+"""A study tried on mock purchases, on this machine, before anything is sent.
+
+It is worked out in a thread, because this part of the page is drawn anew every two seconds: the
+page looks in, and the one who asked may leave and come back.
+"""
 
 from __future__ import annotations
 
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import streamlit as st
@@ -13,56 +20,94 @@ from ui.web.plain import plain, plain_error
 
 __all__ = ["show_tried", "try_study"]
 
+MOST = 32
+"""Studies whose last try is remembered until this process ends."""
+
+Row = dict[str, Any]
+
+
+@dataclass
+class _Try:
+    """One try, as far as it has come. Nobody's purchases are in it: all may see it."""
+
+    rows: list[Row] = field(default_factory=list)
+    ended: bool = False
+    problem: ToyFedError | None = None
+
+
+_tries: dict[tuple[Path, str], _Try] = {}
+_turn = threading.Lock()
+
 
 def try_study(home: ScientistHome, name: str) -> None:
-    """Run every phase, telling each as it ends; keeps the table in this visitor's session."""
+    """Start to run every phase; a study that is being tried is not started again."""
     demand(Action.COMPOSE_STUDY)
-    with st.status("Trying it on mock purchases …") as status:
-        try:
-            rows = _tried(home, name)
-        except ToyFedError as error:
-            status.update(label="It did not go well", state="error", expanded=True)
-            st.error(plain_error(error))
-            st.session_state.pop(_key(name), None)
-            return
-        status.update(label="It went well; nothing was sent", state="complete")
-    st.session_state[_key(name)] = rows
+    key = (home.root, name)
+    found = _tries.get(key)
+    if found is not None and not found.ended:
+        return
+    while len(_tries) >= MOST:
+        _tries.pop(next(iter(_tries)))
+    _tries[key] = started = _Try()
+    threading.Thread(target=_run, args=(home, name, started), daemon=True).start()
 
 
-def show_tried(name: str) -> None:
-    """The table of the last time that this study was tried, if it was."""
-    rows = st.session_state.get(_key(name))
-    if rows:
-        st.dataframe(rows, hide_index=True)
-        st.caption("On a few invented shoppers: real runs take longer. Nothing was sent.")
+def show_tried(home: ScientistHome, name: str) -> None:
+    """How far the last try has come, or what came of it; nothing where there was none."""
+    found = _tries.get((home.root, name))
+    if found is None:
+        return
+    if found.problem is not None:
+        st.error(f"On mock purchases it did not go well: {plain_error(found.problem)}")
+    elif not found.ended:
+        went_well = ", ".join(plain(row["phase"]) for row in found.rows)
+        st.info(
+            "Trying it on mock purchases …" + (f" Went well: {went_well}." if went_well else ""),
+            icon=":material/hourglass_top:",
+        )
+    else:
+        st.success("On mock purchases it went well. Nothing was sent.", icon=":material/check:")
+    if found.rows:
+        st.dataframe([*found.rows], hide_index=True)
+        st.caption("On a few invented shoppers: real runs take longer.")
 
 
-def _key(name: str) -> str:
-    return f"tried-{name}"
+def _run(home: ScientistHome, name: str, into: _Try) -> None:
+    try:
+        with _turn:
+            _fill(home, name, into.rows)
+    except ToyFedError as error:
+        into.problem = error
+    except BaseException:
+        into.problem = ToyFedError(
+            f"expected every phase to run, found an error of ours. `toyfed study try {name}` says "
+            "more"
+        )
+        raise
+    finally:
+        into.ended = True
 
 
-def _tried(home: ScientistHome, name: str) -> list[dict[str, Any]]:
+def _fill(home: ScientistHome, name: str, rows: list[Row]) -> None:
+    from datasites.study import rehearsal, trial
     from datasites.study.desk import compose
-    from datasites.study.rehearsal import rehearse
-    from datasites.study.trial import try_program
 
     if compose(home, name).recipe == "custom":
-        return [
-            {
-                "phase": one.phase,
-                "rows": one.rows,
-                "failed": one.failed,
-                "median length": one.median_norm,
-                "cut at": one.clip,
-                "rows cut": one.clipped,
-                "ms each": one.milliseconds,
-                "said": plain(one.said),
-            }
-            for one in try_program(home, name)
-        ]
-    rows: list[dict[str, Any]] = []
-    for one in rehearse(home, name):
-        st.write(f":material/check: {plain(one.phase)}")
+        for tried in trial.try_program(home, name):
+            rows.append(
+                {
+                    "phase": tried.phase,
+                    "rows": tried.rows,
+                    "failed": tried.failed,
+                    "median length": tried.median_norm,
+                    "cut at": tried.clip,
+                    "rows cut": tried.clipped,
+                    "ms each": tried.milliseconds,
+                    "said": plain(tried.said),
+                }
+            )
+        return
+    for one in rehearsal.rehearse(home, name):
         rows.append(
             {
                 "phase": one.phase,
@@ -72,4 +117,3 @@ def _tried(home: ScientistHome, name: str) -> list[dict[str, Any]]:
                 "peak MB": round(one.peak_mb),
             }
         )
-    return rows
