@@ -49,7 +49,7 @@ def read_amazon_meta(
 
 
 def _facts(item: dict[str, Any]) -> dict[str, Any]:
-    levels = item.get("categories") or item.get("category") or []
+    levels = _list(item.get("categories")) or _list(item.get("category"))
     if levels and isinstance(levels[0], list):
         levels = levels[0]
     details = item.get("details") if isinstance(item.get("details"), dict) else {}
@@ -67,6 +67,10 @@ def _facts(item: dict[str, Any]) -> dict[str, Any]:
     if title and len(title) <= _LONGEST_TITLE and "getTime()" not in title:
         facts["title"] = title
     return facts
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _clean(text: Any) -> str:
@@ -100,7 +104,7 @@ def _ages(text: str) -> tuple[float | None, float | None]:
 
 def _picture(item: dict[str, Any]) -> str:
     for name in ("images", "imageURLHighRes", "imageURL"):
-        for picture in item.get(name) or []:
+        for picture in _list(item.get(name)):
             address = picture.get("large") if isinstance(picture, dict) else picture
             if isinstance(address, str) and address.startswith("https://"):
                 return address

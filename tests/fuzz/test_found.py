@@ -64,6 +64,9 @@ def parquet(**columns: object) -> bytes:
         ("page-report", DEEP),
         ("amazon-reviews", DEEP),
         ("amazon-meta", DEEP + b"\n"),
+        ("amazon-meta", b'{"parent_asin": "A", "categories": "Toys", "images": 7}'),
+        ("amazon-meta", b'{"parent_asin": "A", "categories": {"x": 1}, "images": {"a": 1}}'),
+        ("page-report", b'{"results": [9223372036854775808, "x", "x"]}'),
         (
             "verify-arrays",
             b'{"item_embeddings": ["F32", [6, 3333], [0.1]], "item_counts": ["F64", [6], [1.0]]}',

@@ -117,6 +117,7 @@ def read_report(path: Path) -> Report:
         KeyError,
         TypeError,
         AttributeError,
+        IndexError,
         OverflowError,
         RecursionError,
     ) as error:
