@@ -11,23 +11,19 @@ import pytest
 from datasites.errors import BudgetError
 from datasites.merchant.ledger import Ledger, forecast, spending_over_time
 from recsys.privacy.accounting import epsilon_of, mu_of
-from tests.datasites.merchant.test_ledger import BUDGET, LIMIT, Clock, approve, event
+from tests.datasites.merchant.test_ledger import (
+    BUDGET,
+    LIMIT,
+    Clock,
+    approve,
+    clock,
+    event,
+    ledger,
+)
+from tests.datasites.merchant.test_ledger_periods import spend
 from ui.ledger_words import forecast_in_words
 
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def ledger(tmp_path: Path, clock: Clock) -> Ledger:
-    return Ledger.create(tmp_path / "ledger.sqlite", BUDGET, clock=clock)
-
-
-def spend(ledger: Ledger, clock: Clock, study: str, share: float) -> None:
-    approve(ledger, clock, study, [event(share)])
-    ledger.reserve(study, f"job-{study}", "one", [event(share)])
+__all__ = ["clock", "ledger"]
 
 
 def test_a_new_ledger_tells_how_many_studies_fit(ledger: Ledger, clock: Clock) -> None:

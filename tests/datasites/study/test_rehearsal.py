@@ -47,27 +47,27 @@ def test_every_phase_of_a_recipe_runs(
     assert sorted(path for path in tmp_path.rglob("*")) == before
 
 
-def test_a_program_that_fails_says_what_it_said(
-    desk: ScientistHome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("program", "error", "said"),
+    [
+        ("raise SystemExit('the toys are gone')", SandboxError, r"phase counts.*the toys are gone"),
+        ("pass", GateError, "phase counts, on mock purchases"),
+    ],
+)
+def test_what_fails_says_where_and_what_its_log_says(
+    desk: ScientistHome,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    program: str,
+    error: type[Exception],
+    said: str,
 ) -> None:
     code = tmp_path / "code"
     code.mkdir()
-    (code / "main.py").write_text("raise SystemExit('the toys are gone')\n")
+    (code / "main.py").write_text(f"{program}\n")
     study(desk, "toys", "private-als", rounds=1)
     monkeypatch.setattr(PrivateALSRecipe, "code", code)
-    with pytest.raises(SandboxError, match=r"phase counts.*the toys are gone"):
-        list(rehearse(desk, "toys"))
-
-
-def test_outputs_that_were_not_declared_are_refused(
-    desk: ScientistHome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    code = tmp_path / "code"
-    code.mkdir()
-    (code / "main.py").write_text("pass\n")
-    study(desk, "toys", "private-als", rounds=1)
-    monkeypatch.setattr(PrivateALSRecipe, "code", code)
-    with pytest.raises(GateError, match="phase counts, on mock purchases"):
+    with pytest.raises(error, match=said):
         list(rehearse(desk, "toys"))
 
 

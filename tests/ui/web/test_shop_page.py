@@ -187,7 +187,7 @@ def test_one_is_told_what_is_known(served: Served, open_page: OpenPage) -> None:
     bought = int(re.search(r"bought (\d+)", page.subheader[0].value)[1])  # type: ignore[index]
     assert f"**{bought} earlier choices**" in texts(page)
     assert len(page.dataframe[0].value) == bought
-    assert "on this shop's machine, until you start over, sign out" in texts(page)
+    assert "until you start over, sign out or your session ends" in texts(page)
 
 
 def test_more_like_one_toy(served: Served, open_page: OpenPage) -> None:

@@ -76,6 +76,7 @@ class DoorStore:
         self._make_private()
         with self._open() as db:
             db.executescript(_TABLES.format(name=_NAME))
+            self._sweep(db)
 
     def new_link(
         self,
@@ -154,6 +155,7 @@ class DoorStore:
             if active and now - seen > _TOUCH_SECONDS:
                 touch = "UPDATE sessions SET seen = ? WHERE hash = ?"
                 self._if_there_is_room(db, touch, (now, name))
+                self._sweep(db)
         return Person(Role(role), Path(merchant) if merchant else None, shopper, name[:_NAME])
 
     def keep(self, session: str, name: str, value: str) -> None:
@@ -229,15 +231,21 @@ class DoorStore:
         self, db: sqlite3.Connection, role: str, merchant: str | None, shopper: str | None
     ) -> str:
         secret, now = secrets.token_urlsafe(32), self._clock()
-        db.execute(
-            "DELETE FROM sessions WHERE began < ? OR seen < ?",
-            (now - ABSOLUTE_SECONDS, now - IDLE_SECONDS),
-        )
+        self._sweep(db)
         db.execute(
             "INSERT INTO sessions VALUES (?, ?, ?, ?, ?, ?)",
             (hash_of(secret), role, merchant, shopper, now, now),
         )
         return secret
+
+    def _sweep(self, db: sqlite3.Connection) -> None:
+        """Delete what has ended, and what was put aside with it."""
+        now = self._clock()
+        self._if_there_is_room(
+            db,
+            "DELETE FROM sessions WHERE began < ? OR seen < ?",
+            (now - ABSOLUTE_SECONDS, now - IDLE_SECONDS),
+        )
 
     @staticmethod
     def _if_there_is_room(db: sqlite3.Connection, change: str, values: tuple[object, ...]) -> None:

@@ -90,7 +90,7 @@ def _known(home: MerchantHome, shop: ServedShop, shopper: Shopper) -> None:
         st.markdown(
             f"**{len(basket_of(shop))} toys in the basket** and "
             f"{len(unwanted_of(shop))} that you do not want to see: on this shop's machine, until "
-            "you start over, sign out or stay away, and in no case for more than half a day."
+            "you start over, sign out or your session ends."
         )
         st.caption(NEVER_SHARED)
         if bought:

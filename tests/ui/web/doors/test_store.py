@@ -213,11 +213,14 @@ def begun(store: DoorStore) -> tuple[str, str]:
 
 
 @pytest.mark.attack
-@pytest.mark.parametrize("ending", ["signed out", "too long", "everybody", "role"])
+@pytest.mark.parametrize(
+    "ending", ["signed out", "too long", "everybody", "role", "others go on", "page started again"]
+)
 def test_what_is_put_aside_ends_with_its_session(
     store: DoorStore, clock: Clock, ending: str
 ) -> None:
     secret, name = begun(store)
+    other, _ = begun(store)
     store.keep(name, "basket", "a-wooden-train")
     assert store.kept(name, "basket") == "a-wooden-train"
     assert b"a-wooden-train" in store.path.read_bytes()
@@ -228,6 +231,13 @@ def test_what_is_put_aside_ends_with_its_session(
         assert store.person(secret) is None
     elif ending == "everybody":
         store.end_all()
+    elif ending == "others go on":  # nobody asks for the session that has ended
+        for _ in range(3):
+            clock.now += IDLE_SECONDS / 2
+            assert store.person(other, active=True)
+    elif ending == "page started again":
+        clock.now += IDLE_SECONDS + 1
+        DoorStore(store.path, clock)
     else:
         store.end_role(Role.SHOPPER)
     assert store.kept(name, "basket") is None

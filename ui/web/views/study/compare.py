@@ -68,7 +68,7 @@ def settings_table(chosen: list[StudyFacts]) -> pd.DataFrame:
             "merge": one.merge,
             "merchants": len(one.merchants),
             "took part": len(answered) if one.phases else "",
-            "left out at some time": sum(bool(who) for who in one.dropped.values()) or "",
+            "phases that somebody missed": sum(bool(who) for who in one.dropped.values()) or "",
             "phases": len(one.phases) or "",
         }
         told |= {f"[model] {name}": value for name, value in one.model.items()}
