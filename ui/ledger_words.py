@@ -35,7 +35,7 @@ def forecast_in_words(ahead: Forecast, period: Period) -> str:
         room = [f"{count} of epsilon {size:g}" for size, count in ahead.fits.items() if count]
         if not room:
             return "no room for a study of epsilon 0.1"
-        return f"room for {' or '.join(room[-3:])}"
+        return f"no study has run yet; there is room for {', or '.join(room[-3:])}"
     so_far = "1 study" if ahead.studies == 1 else f"{ahead.studies} studies"
     text = f"{so_far} so far, of about epsilon {ahead.typical:.2g}; "
     if ahead.more == 0:

@@ -29,11 +29,13 @@ PICTURES = "TOYFED_PICTURES"
 SHOWN = {
     "insights-map-of-toys",
     "insights-who-gains",
+    "merchant-ledger",
     "merchant-request",
     "merchant-runs",
     "shop",
     "shop-phone",
     "study",
+    "study-compare",
     "study-new",
 }
 """Those that docs/screens.md shows."""

@@ -15,6 +15,7 @@ import pytest
 from datasites.merchant import Ledger, desk
 from datasites.simulation import Story
 from datasites.simulation.report import build_report, write_manifest
+from datasites.study import new_study, parse_study
 from recsys.evaluation import Report
 from recsys.files import atomic_write_text
 from tests.e2e.browser import chromium, grave_faults, keep_picture, open_page, settle
@@ -83,6 +84,7 @@ def test_a_study_from_the_form_to_a_basket(pages: Pages) -> None:
     _others_approve(pages.story, others)
     _approve(pages.enter(Role.MERCHANT, first), first)
     _run(pages, desk_page)
+    _compare(pages, desk_page)
     _look_at_the_console(pages, first)
     _shop(pages, first)
     _insights(pages)
@@ -152,6 +154,23 @@ def _run(pages: Pages, page: Page) -> None:
     _until(lambda: _finished(page), seconds=150)
     keep_picture(page, "study")
     assert not grave_faults(page)
+
+
+def _compare(pages: Pages, page: Page) -> None:
+    """Beside a draft that asks for less privacy budget."""
+    people = {
+        "name": "toys-again",
+        "merchants": [m.settings.email for m in pages.story.merchants.values()],
+    }
+    settings = {"study": people, "privacy": {"epsilon": 0.5}, "model": {"rounds": 2}}
+    new_study(pages.story.scientist, parse_study(settings))
+    page.reload()
+    page.wait_for_selector("h1")
+    _tab(page, "Compare")
+    assert "How good, as released" in page.inner_text("body")
+    assert page.locator('[data-testid="stVegaLiteChart"]:visible').count()
+    assert not grave_faults(page)
+    keep_picture(page, "study-compare")
 
 
 def _all_said_yes(page: Page) -> bool:

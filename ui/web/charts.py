@@ -304,7 +304,7 @@ def spending_chart(table: pd.DataFrame, budget: float) -> Any:
         budget: epsilon of one period.
     """
     base = alt.Chart(table).encode(
-        x=alt.X("at:T", title=None),
+        x=alt.X("at:T", title=None, axis=alt.Axis(format="%Y-%m-%d %H:%M", tickCount=5)),
         y=alt.Y("epsilon:Q", title="ε spent, in all", axis=_numbers()),
         detail="period:N",
     )

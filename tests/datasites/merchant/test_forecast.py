@@ -33,7 +33,7 @@ def test_a_new_ledger_tells_how_many_studies_fit(ledger: Ledger, clock: Clock) -
         cost = mu_of(size, BUDGET.delta) ** 2
         assert count * cost <= LIMIT**2 * (1 + 1e-6) < (count + 1) * cost * (1 + 1e-6)
     assert ahead.fits[BUDGET.epsilon] == 1
-    assert forecast_in_words(ahead, ledger.period()).startswith("room for ")
+    assert forecast_in_words(ahead, ledger.period()).endswith("or 1 of epsilon 1")
 
 
 def test_what_it_says_fits_does_fit_and_no_more(ledger: Ledger, clock: Clock) -> None:

@@ -53,12 +53,12 @@ def test_one_study_is_not_compared(desk: ScientistHome, open_page: OpenPage) -> 
 
 def test_two_studies_are_told_apart(desk: ScientistHome, open_page: OpenPage) -> None:
     release(submitted(desk, "first", 1.0), [50.0, 25.0, 60.0, 30.0], 500.0)
-    release(submitted(desk, "second", 4.0, factors=8), [51.0, 26.0, 90.0, 45.0], 500.0)
+    release(submitted(desk, "second", 0.5, factors=8), [51.0, 26.0, 90.0, 45.0], 500.0)
     page = open_page("study")
     assert page.multiselect(key="compare").value == ["second", "first"]
     told = [one.value for one in page.dataframe]
     differs = next(one for one in told if "ε of each shopper" in one.index)
-    assert differs.loc["ε of each shopper"].tolist() == ["4", "1"]
+    assert differs.loc["ε of each shopper"].tolist() == ["0.5", "1"]
     assert differs.loc["[model] factors"].tolist()[0] == "8"
     assert "recipe" not in differs.index
     page.toggle(key="compare-all").set_value(True).run()

@@ -9,7 +9,6 @@ import streamlit as st
 
 from datasites.study.home import ScientistHome
 from ui.web.charts import released_chart
-from ui.web.plain import plain
 from ui.web.studies import STATES, StudyFacts, released
 
 __all__ = ["show_compare"]
@@ -72,7 +71,7 @@ def settings_table(chosen: list[StudyFacts]) -> pd.DataFrame:
             "phases": len(one.phases) or "",
         }
         told |= {f"[model] {name}": value for name, value in one.model.items()}
-        columns[one.name] = {name: plain(str(value)) for name, value in told.items()}
+        columns[one.name] = {name: str(value) for name, value in told.items()}
     order = list(dict.fromkeys(name for column in columns.values() for name in column))
     return pd.DataFrame(columns, index=order).fillna("")
 

@@ -103,7 +103,7 @@ def _fill(home: ScientistHome, name: str, rows: list[Row]) -> None:
                     "cut at": tried.clip,
                     "rows cut": tried.clipped,
                     "ms each": tried.milliseconds,
-                    "said": plain(tried.said),
+                    "said": tried.said,
                 }
             )
         return
