@@ -183,7 +183,7 @@ def test_a_shopper_of_a_shop_that_joined(
     page.get_by_text("Side by side").click()
     page.get_by_role("heading", name="Together with other shops").wait_for()
     page.wait_for_function("document.querySelectorAll('.tf-grid').length === 2")
-    assert cards.count() == 24
+    page.wait_for_function("document.querySelectorAll('.tf-card').length === 24")
 
     page.get_by_role("link", name="Merchant").click()
     page.get_by_role("tab", name="What joining brought").click()
