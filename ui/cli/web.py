@@ -88,7 +88,11 @@ def web(
                 if browser:
                     typer.launch(links[0].url)
             else:
-                console.print(f"ToyFed listens at {address}, port {port}; people sign in there.")
+                from ui.web.doors.oidc import read_sign_in
+
+                origin = read_sign_in(sign_in).provider.origin
+                console.print(f"ToyFed listens at {address}, port {port}.")
+                console.print(f"People sign in at {origin}", highlight=False, soft_wrap=True)
             console.print("Ctrl-C stops.")
             server.wait()
         except KeyboardInterrupt:

@@ -100,12 +100,17 @@ def start_server(
 
     Raises:
         SettingsError: the manifest cannot be used, or the port is taken.
-        DoorError: the address is open to others, and nobody would be asked who they are.
+        DoorError: the address is open to others, and nobody would be asked who they are; or the
+            file for sign-in cannot be used.
     """
     from ui.web.server import ServerSettings
 
-    read_manifest(manifest)
+    merchants = read_manifest(manifest).merchants
     _refuse_open_address(host, sign_in)
+    if sign_in is not None:
+        from ui.web.doors.oidc import read_sign_in, refuse_strangers
+
+        refuse_strangers(read_sign_in(sign_in), merchants)
     _refuse_taken_port(host, port)
     doors = doors or doors_beside(manifest)
     settings = ServerSettings(

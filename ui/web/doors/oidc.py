@@ -21,7 +21,7 @@ import os
 import stat
 import time
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
@@ -45,6 +45,7 @@ __all__ = [
     "newcomer",
     "provider_address",
     "read_sign_in",
+    "refuse_strangers",
     "streamlit_secrets",
 ]
 
@@ -167,6 +168,25 @@ def read_sign_in(path: Path) -> SignInTable:
     return table
 
 
+def refuse_strangers(table: SignInTable, homes: tuple[Path, ...]) -> None:
+    """See that each shop of the table is on this machine: its people would stand outside unheard.
+
+    Args:
+        table: provider and people.
+        homes: home folders of the merchants that the page shows.
+
+    Raises: DoorError naming the first row whose shop is not here.
+    """
+    here = {email for _, email in _emails(homes)}
+    for row, one in enumerate(table.people, 1):
+        if one.merchant is not None and one.merchant not in here:
+            raise DoorError(
+                f"expected the merchant of person {row} to be a datasite that this page shows "
+                f"({', '.join(sorted(here)) or 'it shows none'}), found {one.merchant!r}. Write "
+                "the e-mail that `toyfed datasite status` shows, or name its home with --datasite."
+            )
+
+
 def _need_authlib() -> None:
     from streamlit.auth_util import is_authlib_installed
 
@@ -251,10 +271,13 @@ def _claims(connection: HTTPConnection, origin: str) -> dict[str, Any]:
 
 
 def _home_of(known: Known, homes: tuple[Path, ...]) -> Path | None:
+    return next((root for root, email in _emails(homes) if email == known.merchant), None)
+
+
+def _emails(homes: tuple[Path, ...]) -> Iterator[tuple[Path, str]]:
     for root in homes:
         try:
-            if MerchantHome.open(root).settings.email == known.merchant:
-                return root
+            yield root, MerchantHome.open(root).settings.email
         except SettingsError:
+            # Its page says what is wrong; the other shops go on.
             continue
-    return None

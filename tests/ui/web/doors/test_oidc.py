@@ -1,6 +1,7 @@
 """Sign-in by OpenID Connect: the private file, the role table, and whom the provider vouches for.
 
-The protocol itself is Authlib's; these tests begin where its signed cookie arrives.
+The protocol itself is Authlib's; these tests begin where its signed cookie arrives. Those with a
+provider and a browser are in `tests/e2e/test_sign_in.py`.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from datasites.merchant import MerchantHome
 from tests.ui.web.market import SHOP
 from ui.errors import DoorError
 from ui.web.doors import oidc
-from ui.web.doors.oidc import Known, SignInTable, newcomer, read_sign_in
+from ui.web.doors.oidc import Known, SignInTable, newcomer, read_sign_in, refuse_strangers
 from ui.web.doors.roles import Role
 from ui.web.doors.store import DoorStore
 
@@ -133,6 +134,15 @@ def test_an_email_that_is_not_verified_names_nobody() -> None:
     by_subject = Known(subject="s-7", role=Role.ANALYST)
     assert by_subject.is_meant({"sub": "s-7"})
     assert not by_subject.is_meant({"email": "s-7", "email_verified": True})
+
+
+def test_a_shop_that_is_not_here_is_told_before_anybody_stands_outside(
+    homes: dict[str, MerchantHome],
+) -> None:
+    table = SignInTable.model_validate({"provider": PROVIDER, "people": PEOPLE})
+    refuse_strangers(table, tuple(home.root for home in homes.values()))
+    with pytest.raises(DoorError, match=r"person 1 .*it shows none.* 'castle@toyfed\.local'"):
+        refuse_strangers(table, ())
 
 
 class TestNewcomer:
