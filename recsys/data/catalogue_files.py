@@ -9,17 +9,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow.compute as pc
 
 from recsys.data.catalogue import LEVELS, NUMBER_COLUMNS, TEXT_COLUMNS, Catalogue
 from recsys.data.columns import ITEM_FIELDS, resolve_columns
 from recsys.data.report import ReadReport
 from recsys.data.tables import Batch, Table
-from recsys.data.values import as_ids, as_numbers, as_text
+from recsys.data.values import MOST_ID, as_ids, as_numbers, as_text, longer_than
 from recsys.errors import DataError
 from recsys.files import atomic_path
 
 __all__ = ["read_catalogue", "write_catalogue"]
 
+_MOST_TEXT = 1000
+"""Characters of a title, brand or category path; pages and models have no use for more."""
+_MOST_PICTURE = 200_000
 _PICTURES = ("https://", "http://", "data:image/")
 
 
@@ -28,8 +32,9 @@ def read_catalogue(
 ) -> tuple[Catalogue, ReadReport]:
     """Read a catalogue from CSV or Parquet.
 
-    Rows without an id, or with an id that came before, are left out. A price or age that is no
-    number, negative, or an age range that is upside down counts as unknown and is reported.
+    Rows without an id, or with one that came before or is longer than 256 characters, are left
+    out. A price or age that is no number, negative, or an age range that is upside down counts as
+    unknown; texts are cut after 1,000 characters. Each is reported.
 
     Args:
         path: the file; item_id and title are needed, unknown columns are ignored.
@@ -75,10 +80,19 @@ def _part(
 ) -> dict[str, npt.NDArray[Any]]:
     ids, missing = as_ids(batch.columns[found["item_id"]])
     report.add(batch.lines[missing], found["item_id"], "item_id missing")
+    long = longer_than(ids, MOST_ID)
+    report.add(batch.lines[long], found["item_id"], f"item_id longer than {MOST_ID} characters")
+    missing = missing | long
     rows: dict[str, npt.NDArray[Any]] = {"line": batch.lines, "item_id": _objects(ids)}
     for name in TEXT_COLUMNS[1:]:
         if name in found:
-            rows[name] = _objects(as_text(batch.columns[found[name]]))
+            text = as_text(batch.columns[found[name]])
+            if name != "image_url":
+                cut = longer_than(text, _MOST_TEXT)
+                what = f"{name} longer than {_MOST_TEXT:,} characters (cut there)"
+                report.add(batch.lines[cut], found[name], what)
+                text = pc.utf8_slice_codeunits(text, 0, _MOST_TEXT)
+            rows[name] = _objects(text)
     for name in NUMBER_COLUMNS:
         if name in found:
             values, _, bad = as_numbers(batch.columns[found[name]])
@@ -95,7 +109,10 @@ def _part(
         # Anything else could make a page run or fetch what nobody expects of a picture.
         odd = np.array([bool(u) and not u.startswith(_PICTURES) for u in rows["image_url"]], bool)
         report.add(batch.lines[odd], found["image_url"], "image_url not a web address (left out)")
-        rows["image_url"] = np.where(odd, "", rows["image_url"])
+        huge = np.array([len(u) > _MOST_PICTURE for u in rows["image_url"]], bool)
+        what = f"image_url longer than {_MOST_PICTURE:,} characters (left out)"
+        report.add(batch.lines[huge], found["image_url"], what)
+        rows["image_url"] = np.where(odd | huge, "", rows["image_url"])
     if "age_from" in rows and "age_to" in rows:
         upside_down = rows["age_from"] > rows["age_to"]
         what = "age_from above age_to (both taken as unknown)"

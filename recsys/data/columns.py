@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from recsys.errors import DataError
 
-__all__ = ["ITEM_FIELDS", "PURCHASE_FIELDS", "Field", "resolve_columns"]
+__all__ = ["ITEM_FIELDS", "PURCHASE_FIELDS", "PURCHASE_NEEDS", "Field", "resolve_columns"]
 
 
 class Field(NamedTuple):
@@ -87,6 +87,13 @@ PURCHASE_FIELDS = (
     Field("split", ("part", "fold")),
     Field("quantity", ("qty", "units", "count", "number_of_items")),
 )
+
+PURCHASE_NEEDS: tuple[str | tuple[str, ...], ...] = (
+    "shopper_id",
+    "item_id",
+    ("timestamp", "position"),
+)
+"""Without these there are no purchases; of a tuple, any one will do."""
 
 ITEM_FIELDS = (
     Field("item_id", PURCHASE_FIELDS[2].aliases),

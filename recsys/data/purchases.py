@@ -13,12 +13,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys.data.catalogue import Catalogue
-from recsys.data.columns import PURCHASE_FIELDS, resolve_columns
+from recsys.data.columns import PURCHASE_FIELDS, PURCHASE_NEEDS, resolve_columns
 from recsys.data.interactions import Interactions
 from recsys.data.report import ReadReport
 from recsys.data.splits import Split, by_labels, leave_one_out
 from recsys.data.tables import Batch, Table
-from recsys.data.values import as_ids, as_labels, as_numbers, as_positions, as_times
+from recsys.data.values import (
+    MOST_ID,
+    as_ids,
+    as_labels,
+    as_numbers,
+    as_positions,
+    as_times,
+    longer_than,
+)
 from recsys.errors import DataError
 
 __all__ = ["Purchases", "collect_purchases", "read_purchases"]
@@ -98,10 +106,8 @@ def collect_purchases(
     The same shopper id at two merchants means two shoppers: the unit is a shopper at a merchant.
     """
     table = Table(path)
-    required: list[str | tuple[str, ...]] = ["shopper_id", "item_id", ("timestamp", "position")]
+    required = ("merchant", *PURCHASE_NEEDS) if with_merchant else PURCHASE_NEEDS
     fields = [f for f in PURCHASE_FIELDS if with_merchant or f.name != "merchant"]
-    if with_merchant:
-        required.insert(0, "merchant")
     found = resolve_columns(table.file, table.names, fields, required, columns)
     if "timestamp" in found:
         found.pop("position", None)
@@ -170,7 +176,9 @@ class _Collector:
             rows["merchant"] = self._merchants.codes(text).astype(np.int32)
         text, missing = as_ids(columns["shopper_id"])
         drop(missing, "shopper_id", "shopper_id missing")
-        rows["shopper"] = self._shoppers.codes(text)
+        long = longer_than(text, MOST_ID)
+        drop(long, "shopper_id", f"shopper_id longer than {MOST_ID} characters")
+        rows["shopper"] = self._shoppers.codes(pc.if_else(pa.array(long), "", text))
         text, missing = as_ids(columns["item_id"])
         drop(missing, "item_id", "item_id missing")
         index = pc.fill_null(pc.index_in(text, value_set=self._item_ids), -1)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import codecs
 import csv
-import io
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
+from recsys.data.csv_lines import Lines, Utf8File
 from recsys.data.report import ReadReport
 from recsys.errors import DataError
 
@@ -127,11 +126,19 @@ class Table:
                 f"Expected text (CSV) or Parquet in {self.file}; found binary content. "
                 "Export it as CSV in UTF-8, not as a spreadsheet or an archive."
             )
-        first = head.removeprefix(b"\xef\xbb\xbf").splitlines()[0]
+        first, *more = head.removeprefix(b"\xef\xbb\xbf").splitlines()
         try:
             text = first.decode()
         except UnicodeDecodeError:
             raise self._wrong_encoding("another encoding") from None
+        if not text.strip() or re.fullmatch("sep=.", text.strip().strip('"')):
+            raise DataError(
+                f"Expected column names in the first line of {self.file}; found "
+                f"{'a line that tells Excel the separator' if text.strip() else 'an empty line'}. "
+                "Remove that line."
+            )
+        if len(head) < _HEADER_BYTES and not any(line.strip() for line in more):
+            raise self._no_rows()
         delimiter = max(",;\t|", key=text.count)
         names = [name.strip() for name in next(csv.reader([text], delimiter=delimiter))]
         if all(not re.search("[A-Za-z]", name) for name in names):
@@ -140,6 +147,11 @@ class Table:
                 "Add a first line that names the columns."
             )
         return delimiter, names
+
+    def _no_rows(self) -> DataError:
+        return DataError(
+            f"Expected rows below the column names in {self.file}; found none. Export it again."
+        )
 
     def _wrong_encoding(self, found: str) -> DataError:
         return DataError(
@@ -198,9 +210,9 @@ class Table:
             return "skip"
 
         places = [self.names.index(name) for name in wanted]
-        numbers = _Lines(unreadable)
+        numbers = Lines(unreadable)
         try:
-            with _Utf8File(self.path) as source:
+            with Utf8File(self.path) as source:
                 for batch in self._open_csv(source, skip):
                     blank, breaks = _scan(batch)
                     lines, broken = numbers.take(breaks)
@@ -221,7 +233,7 @@ class Table:
         self._book(report, numbers.rest())
 
     def _open_csv(
-        self, source: _Utf8File, skip: Callable[[pacsv.InvalidRow], str]
+        self, source: Utf8File, skip: Callable[[pacsv.InvalidRow], str]
     ) -> pacsv.CSVStreamingReader:
         names = [str(place) for place in range(len(self.names))]
         return pacsv.open_csv(
@@ -246,9 +258,7 @@ class Table:
 
     def _explain(self, message: str) -> DataError:
         if "Empty CSV" in message:
-            return DataError(
-                f"Expected rows below the column names in {self.file}; found none. Export it again."
-            )
+            return self._no_rows()
         return DataError(
             f"Expected well-formed CSV in {self.file}; found a quote that never closes or a row "
             "of several megabytes. Export it again with quotes doubled inside cells."
@@ -272,66 +282,3 @@ def _scan(batch: pa.RecordBatch) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.
             blank &= pc.equal(column, "").to_numpy(zero_copy_only=False)
         breaks += pc.count_substring(column, "\n").to_numpy(zero_copy_only=False)
     return blank, breaks
-
-
-class _Utf8File(io.FileIO):
-    """A file that raises UnicodeDecodeError at the first byte that is no UTF-8.
-
-    Arrow checks the cells only, and writes a trace to stderr about a row that it cannot quote.
-    """
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(path, "r")
-        self._decoder = codecs.getincrementaldecoder("utf-8")()
-
-    def read(self, size: int | None = -1) -> bytes:
-        data = super().read(size) or b""
-        self._decoder.decode(data, final=not data)
-        return data
-
-
-class _Lines:
-    """Turns the rows of successive batches into physical line numbers of the file.
-
-    Arrow numbers the rows that it could not read, but the rows in a batch carry no number; and a
-    quoted cell may span lines.
-    """
-
-    def __init__(self, unreadable: list[tuple[int, int]]) -> None:
-        self._unreadable = unreadable
-        self._next_row = 2
-        self._extra = 0
-
-    def take(self, breaks: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], list[int]]:
-        """Line numbers of the next rows, and of the unreadable rows among and before them."""
-        number = self._next_row
-        if not self._unreadable:
-            lines = np.arange(number, number + len(breaks)) + np.cumsum(breaks) - breaks
-            lines += self._extra
-            self._next_row += len(breaks)
-            self._extra += int(breaks.sum())
-            return lines, []
-        rows: list[int] = []
-        broken: list[int] = []
-        bad = iter(self._unreadable)
-        pending, used = next(bad, None), 0
-        for extra in breaks.tolist():
-            while pending is not None and pending[0] == number:
-                broken.append(number + self._extra)
-                self._extra += pending[1]
-                number, used, pending = number + 1, used + 1, next(bad, None)
-            rows.append(number + self._extra)
-            self._extra += extra
-            number += 1
-        del self._unreadable[:used]
-        self._next_row = number
-        return np.array(rows, dtype=np.int64), broken
-
-    def rest(self) -> list[int]:
-        """Line numbers of the unreadable rows after the last batch."""
-        lines = []
-        for number, extra in self._unreadable:
-            lines.append(number + self._extra)
-            self._extra += extra
-        self._unreadable.clear()
-        return lines

@@ -11,10 +11,21 @@ import pyarrow.compute as pc
 from recsys.data.splits import TEST, TRAIN, VALID
 from recsys.errors import DataError
 
-__all__ = ["as_ids", "as_labels", "as_numbers", "as_positions", "as_text", "as_times"]
+__all__ = [
+    "MOST_ID",
+    "as_ids",
+    "as_labels",
+    "as_numbers",
+    "as_positions",
+    "as_text",
+    "as_times",
+    "longer_than",
+]
 
 Mask = npt.NDArray[np.bool_]
 
+MOST_ID = 256
+"""Characters of an id. A longer one is a cell that went astray, and would be kept for each row."""
 _NOTHING = ("", "nan", "null", "none", "na", "n/a", "<na>")
 _LABELS = {
     "train": TRAIN,
@@ -60,6 +71,11 @@ def as_ids(column: pa.Array) -> tuple[pa.Array, Mask]:
     short = pc.less_equal(pc.utf8_length(text), 4)
     missing = pc.and_(short, pc.is_in(pc.utf8_lower(text), value_set=pa.array(_NOTHING)))
     return text, _mask(missing)
+
+
+def longer_than(text: pa.Array, most: int) -> Mask:
+    """Which texts have more than so many characters."""
+    return _mask(pc.greater(pc.utf8_length(text), most))
 
 
 def as_numbers(column: pa.Array) -> tuple[npt.NDArray[np.float64], Mask, Mask]:

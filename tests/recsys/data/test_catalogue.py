@@ -93,7 +93,23 @@ def test_usual_names_and_mapping(tmp_path: Path) -> None:
 
 def test_no_toy_survives(tmp_path: Path) -> None:
     path = tmp_path / "items.csv"
-    for text in ("item_id,title\n", "item_id,title\n,Ball\n"):
-        path.write_text(text)
-        with pytest.raises(DataError, match=r"Expected toys in items\.csv"):
-            read_catalogue(path)
+    path.write_text("item_id,title\n,Ball\n")
+    with pytest.raises(DataError, match=r"Expected toys in items\.csv"):
+        read_catalogue(path)
+
+
+def test_a_cell_that_holds_a_whole_document_does_not_reach_pages(tmp_path: Path) -> None:
+    path = tmp_path / "items.csv"
+    path.write_text(
+        "item_id,title,image_url\n"
+        f"{'a' * 257},Ball,\n"
+        f"{'b' * 256},{'Ä' * 2000},https://pictures.example/{'x' * 300_000}\n"
+    )
+    made, report = read_catalogue(path)
+    assert made.frame["title"].tolist() == ["Ä" * 1000]
+    assert made.frame["image_url"].tolist() == [""]
+    assert {(p.line, p.what) for p in report.problems} == {
+        (2, "item_id longer than 256 characters"),
+        (3, "title longer than 1,000 characters (cut there)"),
+        (3, "image_url longer than 200,000 characters (left out)"),
+    }

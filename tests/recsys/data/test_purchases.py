@@ -180,7 +180,11 @@ def test_a_blank_split_column_is_no_split(tmp_path: Path, catalogue: Catalogue) 
 BAD_FILES = [
     (b"", "empty"),
     (b"\xef\xbb\xbf \n\n", "empty"),
-    (HEAD, "none that can be used"),
+    (HEAD, "rows below the column names"),
+    (HEAD.strip(), "rows below the column names"),
+    (f"\n{HEAD}{PRIVATE},t1,1\n", "found an empty line"),
+    (f"sep=,\n{HEAD}{PRIVATE},t1,1\n", "tells Excel the separator"),
+    (f"{HEAD}{PRIVATE * 99},t1,1\n", "shopper_id longer than 256 characters"),
     (f"{HEAD}{PRIVATE},unknown,2024-01-01\n", "none that can be used"),
     (f"client,thing,timestamp\n{PRIVATE},t1,1\n", "column item_id"),
     (f"shopper_id,itm_id,timestamp\n{PRIVATE},t1,1\n", "'itm_id'"),

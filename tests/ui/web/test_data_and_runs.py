@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -77,6 +79,92 @@ def test_a_file_that_is_none_is_explained_and_nothing_is_kept(
     assert page.error[-1].value
     assert not has_data(bare)
     assert not list(bare.private.glob(".handed-over-*"))
+
+
+def nasty_files(good: str) -> dict[str, bytes]:
+    """What comes instead of a CSV: other formats, other encodings, and rows to trip over."""
+    first, *rows = good.splitlines()
+    other_cells = rows[0].split(",", 1)[1]
+    return {
+        "utf-16": good.encode("utf-16"),
+        "latin-1": f"{good}M\xfcller,{other_cells}\n".encode("latin-1"),
+        "spreadsheet": b"PK\x03\x04" + bytes(400),
+        "gzip": gzip.compress(good.encode()),
+        "pdf": b"%PDF-1.7\n\x00\xff",
+        "web page": b"<html><body>Please sign in</body></html>",
+        "json": b'{"a":1}\n{"a":2}\n',
+        "names only": first.encode(),
+        "rows only": "\n".join(rows).encode(),
+        "spaces": b"   \n \n",
+        "sep": f"sep=,\n{good}".encode(),
+        "empty first": f"\n\n{good}".encode(),
+        "same name": f"{first},item_id\n{rows[0]},x\n".encode(),
+        "parquet": b"PAR1" + bytes(100) + b"PAR1",
+        "byte order mark": b"\xef\xbb\xbf" + good.encode(),
+        "semicolons": good.replace(",", ";").encode(),
+        "old mac": good.replace("\n", "\r").encode(),
+        "open quote": f'{good}"abc,def\n'.encode(),
+        "ragged": f"{good}a,b\na,b,c,d,e,f,g,h,i,j\n".encode(),
+        "huge cell": f"{good}{'x' * 3_000_000},{other_cells}\n".encode(),
+        "many columns": f"{first}{''.join(f',c{n}' for n in range(3000))}\n"
+        f"{rows[0]}{',' * 3000}\n".encode(),
+        "markup in names": f"**b** [x](http://e.example) <script>,{first}\n1,{rows[0]}\n".encode(),
+        "one row often": f"{first}\n{(rows[0] + chr(10)) * 3000}".encode(),
+    }
+
+
+READ = {
+    *("byte order mark", "semicolons", "old mac", "open quote", "ragged", "huge cell"),
+    *("many columns", "markup in names", "one row often"),
+}
+
+
+@pytest.mark.parametrize("kind", nasty_files("a\nb,c\n"))
+@pytest.mark.parametrize("which", ["purchases", "catalogue"])
+def test_nasty_files_are_read_or_explained(
+    which: str,
+    kind: str,
+    bare: MerchantHome,
+    files: tuple[Path, Path],
+    open_page: OpenPage,
+) -> None:
+    purchases, items = (file.read_bytes() for file in files)
+    if which == "purchases":
+        purchases = nasty_files(purchases.decode())[kind]
+    else:
+        items = nasty_files(items.decode())[kind]
+    page = open_page("merchant")
+    hand_over(page, purchases, items)
+    assert not page.exception
+    told = texts(page)
+    assert "Traceback" not in told
+    # A catalogue of which little is left leaves no purchase that counts: told, too.
+    if kind in READ and (which == "purchases" or not page.error):
+        assert "rows read" in told
+        assert page.button(key="keep-data").label == "Keep these purchases"
+    else:
+        assert "Expected" in page.error[-1].value
+        assert "keep-data" not in [button.key for button in page.button]
+    assert not has_data(bare)
+    assert not list(bare.private.glob(".handed-over-*"))
+
+
+def test_columns_that_need_naming_are_asked_for_at_once(
+    bare: MerchantHome, files: tuple[Path, Path], open_page: OpenPage
+) -> None:
+    page = open_page("merchant")
+    hand_over(page, files[0].read_bytes(), files[1].read_bytes())
+    assert not which_is_which(page).proto.expanded
+    strange = files[0].read_bytes().replace(b"shopper_id", b"wer", 1)
+    hand_over(page, strange, files[1].read_bytes())
+    assert which_is_which(page).proto.expanded
+    page.selectbox(key="column-shopper_id").set_value("wer").run()
+    assert not page.error
+
+
+def which_is_which(page: AppTest) -> Any:
+    (found,) = [one for one in page.expander if one.label == "Which column is which"]
+    return found
 
 
 def test_data_that_studies_ran_on_is_not_replaced(

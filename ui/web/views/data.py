@@ -14,7 +14,7 @@ import pandas as pd
 import streamlit as st
 
 from datasites.merchant.home import MerchantHome
-from recsys.errors import ToyFedError
+from recsys.errors import DataError, ToyFedError
 from ui.web.doors import Action, demand
 from ui.web.plain import plain, plain_error
 
@@ -188,7 +188,7 @@ def _check_and_keep(home: MerchantHome, purchases: Path, catalogue: Path) -> Non
     names = Table(purchases).names
     st.markdown("**The first rows**")
     st.dataframe(_preview(purchases), hide_index=True)
-    with st.expander("Which column is which"):
+    with st.expander("Which column is which", expanded=not _finds_itself(names)):
         columns = {}
         with st.container(horizontal=True):
             for field, words in FIELDS.items():
@@ -212,6 +212,18 @@ def _check_and_keep(home: MerchantHome, purchases: Path, catalogue: Path) -> Non
             add_data(home, purchases, catalogue, columns)
         st.session_state["told"] = "Kept. They stay on this machine."
         st.rerun()
+
+
+def _finds_itself(names: list[str]) -> bool:
+    """Whether the columns that purchases need have their usual names."""
+    from recsys.data.columns import PURCHASE_FIELDS, PURCHASE_NEEDS, resolve_columns
+
+    fields = [field for field in PURCHASE_FIELDS if field.name != "merchant"]
+    try:
+        resolve_columns("", names, fields, PURCHASE_NEEDS)
+    except DataError:
+        return False
+    return True
 
 
 def _preview(file: Path) -> Any:
