@@ -1,13 +1,15 @@
-"""Merchants with real homes, ledgers and requests; pages run by Streamlit's own test runner."""
+"""Merchants with real homes, ledgers and requests; pages run by Streamlit's own test runner,
+or by a server of their own for a real browser."""
 
 from __future__ import annotations
 
 import json
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -16,6 +18,7 @@ from datasites.merchant import MerchantHome, add_data
 from datasites.merchant.store import load_catalogue, load_shop
 from datasites.protocol import Proposal
 from recsys.data import Marketplace, read_marketplace, synthesize, write_marketplace
+from tests.e2e.browser import chromium
 from tests.ui.web.market import (
     BARE,
     SHOP,
@@ -28,7 +31,11 @@ from tests.ui.web.market import (
     write_purchases,
 )
 from ui.web.doors import DOORS_VARIABLE, DoorStore, Role
+from ui.web.launch import address_of, free_port, start_server, stop_server, wait_ready
 from ui.web.manifest import MANIFEST_VARIABLE, Manifest, write_manifest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 
 @pytest.fixture(autouse=True)
@@ -162,6 +169,32 @@ def report(tmp_path: Path) -> Path:
         )
     )
     return file
+
+
+@pytest.fixture
+def server(
+    manifest: Path, homes: dict[str, MerchantHome], report: Path, tmp_path: Path
+) -> Iterator[str]:
+    """The address of a server that shows both merchants and a report, as a simulation."""
+    roots = tuple(home.root for home in homes.values())
+    shown = Manifest(merchants=roots, study=STUDY, report=report, simulation=True)
+    write_manifest(manifest, shown)
+    port = free_port()
+    process = start_server(manifest, port, log=tmp_path / "server.log")
+    try:
+        wait_ready(port, process=process)
+        yield address_of(port)
+    finally:
+        stop_server(process)
+
+
+@pytest.fixture
+def browser_page() -> Iterator[Page]:
+    """A page of a fresh headless Chromium."""
+    with chromium() as browser:
+        page = browser.new_page(viewport={"width": 1400, "height": 1000})
+        page.set_default_timeout(30_000)
+        yield page
 
 
 def _group(alone: float, together: float) -> dict[str, float]:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import http.client
 import json
-import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,31 +21,16 @@ from datasites.protocol import Proposal
 from tests.ui.web.market import SHOP, STUDY, join
 from ui.web.doors import DoorStore, Role
 from ui.web.launch import (
-    address_of,
     cookie_name,
     doors_beside,
     free_port,
     link_to,
     start_server,
-    stop_server,
     wait_ready,
 )
-from ui.web.manifest import Manifest, write_manifest
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-QUIET = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 
 def test_a_taken_port_is_refused_readably(manifest: Path) -> None:
@@ -71,40 +55,6 @@ def test_wrong_use_is_told_before_anything_starts(tmp_path: Path) -> None:
     assert run(app, ["--marketplace", "x", "--datasite", "y"]).exit_code == 2
     missing = run(app, ["--datasite", str(tmp_path / "no"), "--no-browser"])
     assert missing.exit_code == 1
-
-
-@pytest.fixture
-def server(
-    manifest: Path, homes: dict[str, MerchantHome], report: Path, tmp_path: Path
-) -> Iterator[str]:
-    roots = tuple(home.root for home in homes.values())
-    shown = Manifest(merchants=roots, study=STUDY, report=report, simulation=True)
-    write_manifest(manifest, shown)
-    port = free_port()
-    process = start_server(manifest, port, log=tmp_path / "server.log")
-    try:
-        wait_ready(port, process=process)
-        yield address_of(port)
-    finally:
-        stop_server(process)
-
-
-@pytest.fixture
-def browser_page(tmp_path: Path) -> Iterator[Page]:
-    if CHROMIUM is None:
-        pytest.fail("expected Chromium for the browser tests; `make browser` installs it")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        context = playwright.chromium.launch_persistent_context(
-            tmp_path / "profile",
-            executable_path=CHROMIUM,
-            args=QUIET,
-            viewport={"width": 1400, "height": 1000},
-        )
-        context.set_default_timeout(30_000)
-        yield context.pages[0]
-        context.close()
 
 
 @pytest.mark.e2e

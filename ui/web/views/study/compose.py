@@ -130,7 +130,7 @@ def _plan(home: ScientistHome, values: dict[str, Any], recipe: str, epsilon: flo
 
 def _nearest(curves: pd.DataFrame, recipe: str, epsilon: float) -> str:
     rows = curves[curves["recipe"] == recipe]
-    where = "on real toys (8 merchants, 19,412 shoppers, own noise)"
+    where = "on real toys (8 merchants, 19,412 shoppers, own noise, test split)"
     if rows.empty:
         return f"`{recipe}` was not measured {where}."
     row = rows.iloc[(rows["epsilon"] - epsilon).abs().argmin()]
