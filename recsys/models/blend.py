@@ -18,6 +18,7 @@ from recsys.models.blend_weights import (
     gather_candidates,
     typical_best,
 )
+from recsys.models.linear import Joint, Product, product_of
 from recsys.models.ranking import best_of_rows
 
 if TYPE_CHECKING:
@@ -108,6 +109,7 @@ class Blend(Recommender):
         self.components = dict(components)
         self.weights = self._complete(weights)
         self.units = dict(units or {})
+        self._joint = Joint()
 
     @property
     def n_items(self) -> int:
@@ -196,13 +198,10 @@ class Blend(Recommender):
     def score(self, histories: Interactions) -> Floats:
         """Return the weighted sum: float32 [n_rows, n_items]."""
         self.check_histories(histories)
-        total = np.zeros((histories.n_shoppers, self.n_items), dtype=np.float32)
+        total = np.empty((histories.n_shoppers, self.n_items), dtype=np.float32)
         for rows in chunks(histories.n_shoppers, self.n_items):
             part, block = histories.rows(rows), total[rows[0] : rows[-1] + 1]
-            for name, factor in self._factors():
-                scores = self.components[name].score(part)
-                scores *= factor
-                block += scores
+            self._joint.write(list(self._terms(part).values()), block)
         return total
 
     def recommend_explained(
@@ -211,9 +210,10 @@ class Blend(Recommender):
         n: int,
         allowed: npt.NDArray[np.bool_] | None = None,
     ) -> Explanation:
-        """The best `n` toys for one shopper with what makes their scores, scored once.
+        """The best `n` toys for one shopper with what makes their scores.
 
-        The toys, in order, and their scores are those of `recommend`, the rest that of `explain`.
+        The toys and their order are those of `recommend`, the rest that of `explain`, whose terms
+        add up to the scores of `recommend` but for the last bits.
 
         Args:
             histories: exactly one row.
@@ -226,19 +226,14 @@ class Blend(Recommender):
         self.check_histories(histories)
         if histories.n_shoppers != 1:
             raise ModelError("Expected the history of exactly one shopper to explain.")
-        scored = {
-            name: self.components[name].score(histories) * factor
-            for name, factor in self._factors()
-        }
-        total = np.zeros((1, self.n_items), dtype=np.float32)
-        for term in scored.values():
-            total += term
+        terms = self._terms(histories)
+        total = np.empty((1, self.n_items), dtype=np.float32)
+        self._joint.write(list(terms.values()), total)
         total[0, histories.items] = -np.inf
         if allowed is not None:
             total[:, ~allowed] = -np.inf
         asked = np.asarray(best_of_rows(total, n)[0][0], dtype=np.int32)
-        terms = {name: term[0, asked] for name, term in scored.items()}
-        return Explanation(asked, terms, self._purchases(histories, asked))
+        return self._explained(histories, asked, terms)
 
     def explain(self, histories: Interactions, items: npt.ArrayLike) -> Explanation:
         """Take the scores of `items` for one shopper apart.
@@ -253,12 +248,20 @@ class Blend(Recommender):
         self.check_histories(histories)
         if histories.n_shoppers != 1:
             raise ModelError("Expected the history of exactly one shopper to explain.")
-        asked = np.asarray(items, dtype=np.int32)
-        terms = {
-            name: self.components[name].score(histories)[0, asked] * factor
+        return self._explained(histories, np.asarray(items, dtype=np.int32), self._terms(histories))
+
+    def _terms(self, histories: Interactions) -> dict[str, Product]:
+        """Each component's part of the scores, without idle components."""
+        return {
+            name: product_of(self.components[name], histories).scaled(factor)
             for name, factor in self._factors()
         }
-        return Explanation(asked, terms, self._purchases(histories, asked))
+
+    def _explained(
+        self, histories: Interactions, asked: npt.NDArray[np.int32], terms: dict[str, Product]
+    ) -> Explanation:
+        of_asked = {name: term.of_items(asked)[0] for name, term in terms.items()}
+        return Explanation(asked, of_asked, self._purchases(histories, asked))
 
     def _purchases(self, histories: Interactions, asked: npt.NDArray[np.int32]) -> Floats:
         """What each purchase adds to each of these toys: float32 [n_history, n]."""

@@ -10,7 +10,8 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from recsys.data.interactions import Interactions
-from recsys.models.base import Recommender, chunks, newest_weights
+from recsys.models.base import newest_weights
+from recsys.models.linear import LinearRecommender, Product
 
 if TYPE_CHECKING:
     from recsys.data.catalogue import Catalogue
@@ -23,7 +24,7 @@ _COMMON, _MOST_COMMON = 0.02, 128
 """Part of the toys that hold a common term, and the most terms that are taken as common."""
 
 
-class ContentSimilarity(Recommender):
+class ContentSimilarity(LinearRecommender):
     """Score a toy by the cosine of its catalogue text to the shopper's purchases, newest first.
 
         s(u, j) = sum_h decay^age(h) * x_h . x_j,   |x_j| = 1
@@ -62,17 +63,14 @@ class ContentSimilarity(Recommender):
             )
         )
 
-    def score(self, histories: Interactions) -> npt.NDArray[np.float32]:
-        """Return the similarity of every toy to every history: float32 [n_rows, n_items]."""
+    def product(self, histories: Interactions) -> Product:
+        """The similarity of every toy to every history, by common and by rare terms."""
         self.check_histories(histories)
         weights = histories.recency_csr(self.decay)
-        common, rare = weights @ self._common, weights @ self._rare
-        scores = np.empty((histories.n_shoppers, self.n_items), dtype=np.float32)
-        for rows in chunks(histories.n_shoppers, self.n_items):
-            block = slice(rows[0], rows[-1] + 1)
-            (rare[block] @ self._by_rare_term).toarray(out=scores[block])
-            scores[block] += common[block] @ self._common.T
-        return scores
+        return Product(
+            dense=(np.asarray(weights @ self._common), self._common),
+            sparse=(weights @ self._rare, self._by_rare_term),
+        )
 
     def contributions(
         self, histories: Interactions, items: npt.NDArray[np.int32]

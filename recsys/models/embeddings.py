@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from recsys.data.interactions import Interactions
 from recsys.errors import ModelError
-from recsys.models.base import Recommender
 from recsys.models.fold_in import MOST_FACTORS, FoldIn, bounded_embeddings
+from recsys.models.linear import LinearRecommender, Product
 
 if TYPE_CHECKING:
     from recsys.data.catalogue import Catalogue
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["SharedEmbeddings"]
 
 
-class SharedEmbeddings(Recommender):
+class SharedEmbeddings(LinearRecommender):
     """Score toys by embeddings that merchants learned together.
 
         u = (alpha G + sum_j w_j v_j v_j' + lambda I)^-1 sum_j w_j v_j,    score_j = u . v_j
@@ -88,11 +88,10 @@ class SharedEmbeddings(Recommender):
             )
         return self
 
-    def score(self, histories: Interactions) -> npt.NDArray[np.float32]:
-        """Fold every shopper in and score all toys: float32 [n_rows, n_items]."""
+    def product(self, histories: Interactions) -> Product:
+        """The scores of all toys, every shopper folded in."""
         self.check_histories(histories)
-        vectors = self.shopper_vectors(histories).astype(np.float32)
-        return np.asarray(vectors @ self._embeddings.T)
+        return Product(dense=(self.shopper_vectors(histories).astype(np.float32), self._embeddings))
 
     def shopper_vectors(self, histories: Interactions) -> npt.NDArray[np.float64]:
         """u of every row, float64 [n_rows, d]; 0 for an empty history.

@@ -11,8 +11,9 @@ import scipy.sparse as sp
 
 from recsys.data.interactions import Interactions
 from recsys.errors import ModelError
-from recsys.models.base import Recommender, check_catalogue, newest_weights
+from recsys.models.base import check_catalogue, newest_weights
 from recsys.models.fold_in import FoldIn
+from recsys.models.linear import LinearRecommender, Product
 
 if TYPE_CHECKING:
     from recsys.data.catalogue import Catalogue
@@ -22,7 +23,7 @@ __all__ = ["LocalALS"]
 Floats = npt.NDArray[np.float32]
 
 
-class LocalALS(Recommender):
+class LocalALS(LinearRecommender):
     """Weighted matrix factorization (Hu, Koren & Volinsky, ICDM 2008), shoppers folded in.
 
         u = (V'V + sum_h (c_h - 1) v_h v_h' + regularization I)^-1 sum_h c_h v_h
@@ -99,13 +100,13 @@ class LocalALS(Recommender):
             model.fit(weights, show_progress=False)
         return np.asarray(model.item_factors, dtype=np.float32)
 
-    def score(self, histories: Interactions) -> Floats:
-        """Fold each history in and return u . v_j: float32 [n_rows, n_items]."""
+    def product(self, histories: Interactions) -> Product:
+        """u . v_j, each history folded in."""
         self.check_histories(histories)
         assert self._fold_in is not None  # as in every fitted model
         confidences = np.float32(self.alpha) * histories.recency_csr(self.decay)
         shoppers = self._fold_in.vectors(confidences, self.threads).astype(np.float32)
-        return np.asarray(shoppers @ self._vectors.T)
+        return Product(dense=(shoppers, self._vectors))
 
     def contributions(self, histories: Interactions, items: npt.NDArray[np.int32]) -> Floats:
         """Return c_h v_h' A^-1 v_j, A the shopper's system, for each purchase h and toy j."""

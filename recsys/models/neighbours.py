@@ -10,7 +10,8 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from recsys.data.interactions import Interactions
-from recsys.models.base import Recommender, check_catalogue, chunks, newest_weights
+from recsys.models.base import check_catalogue, newest_weights
+from recsys.models.linear import LinearRecommender, Product
 
 if TYPE_CHECKING:
     from recsys.data.catalogue import Catalogue
@@ -23,7 +24,7 @@ _DENSE, _DENSE_CELLS = 0.1, 1 << 24
 _PAIRS = 1 << 22
 
 
-class ToySimilarity(Recommender):
+class ToySimilarity(LinearRecommender):
     """Scores by a matrix of similarities between toys: s(u, j) = sum_h decay^age(h) S_hj.
 
     Subclasses `_take` the matrix when they are fitted and set `decay`.
@@ -31,19 +32,15 @@ class ToySimilarity(Recommender):
 
     decay: float
     _similarity: sp.csr_matrix
-    _table: sp.csr_matrix | npt.NDArray[np.float32]
+    _table: npt.NDArray[np.float32] | None = None
 
-    def score(self, histories: Interactions) -> npt.NDArray[np.float32]:
-        """Return the recency-weighted similarity to each history: float32 [n_rows, n_items]."""
+    def product(self, histories: Interactions) -> Product:
+        """The recency-weighted similarity to each history."""
         self.check_histories(histories)
         weights = histories.recency_csr(self.decay)
-        if isinstance(self._table, np.ndarray):
-            return np.asarray(weights @ self._table)
-        scores = np.empty((histories.n_shoppers, self.n_items), dtype=np.float32)
-        for rows in chunks(histories.n_shoppers, self.n_items):
-            part = weights[rows[0] : rows[-1] + 1] @ self._table
-            part.toarray(out=scores[rows[0] : rows[-1] + 1])
-        return scores
+        if self._table is not None:
+            return Product(table=(weights, self._table))
+        return Product(sparse=(weights, self._similarity))
 
     def contributions(
         self, histories: Interactions, items: npt.NDArray[np.int32]
@@ -55,7 +52,7 @@ class ToySimilarity(Recommender):
         return np.asarray(weights[:, None] * similarity, dtype=np.float32)
 
     def _take(self, similarity: sp.csr_matrix) -> Self:
-        self._similarity = self._table = similarity
+        self._similarity, self._table = similarity, None
         cells = similarity.shape[0] * similarity.shape[1]
         # Where most pairs of toys are neighbours, adding up whole rows is several times faster.
         if cells <= _DENSE_CELLS and similarity.nnz > _DENSE * cells:
@@ -100,7 +97,6 @@ class ItemNeighbours(ToySimilarity):
         self.shrinkage = shrinkage
         self.window = window
         self._similarity: sp.csr_matrix = sp.csr_matrix((0, 0), dtype=np.float32)
-        self._table: sp.csr_matrix | npt.NDArray[np.float32] = self._similarity
 
     def fit(self, interactions: Interactions, catalogue: Catalogue) -> Self:
         """Count the co-purchases of these shoppers."""

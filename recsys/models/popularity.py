@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from recsys.data.interactions import Interactions
 from recsys.errors import ModelError
-from recsys.models.base import Recommender
+from recsys.models.linear import LinearRecommender, Product
 
 if TYPE_CHECKING:
     from recsys.data.catalogue import Catalogue
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Popularity"]
 
 
-class Popularity(Recommender):
+class Popularity(LinearRecommender):
     """Score a toy by how many shoppers bought it: s(u, j) = n_j, the same for everyone.
 
     Args:
@@ -42,10 +42,10 @@ class Popularity(Recommender):
             counts = interactions.item_counts().astype(np.float32)
         return self._take(counts, catalogue)
 
-    def score(self, histories: Interactions) -> npt.NDArray[np.float32]:
-        """Return the counts for every row: float32 [n_rows, n_items]."""
+    def product(self, histories: Interactions) -> Product:
+        """The counts, for every row."""
         self.check_histories(histories)
-        return np.tile(self._counts, (histories.n_shoppers, 1))
+        return Product(constant=self._counts)
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Return the counts."""

@@ -11,7 +11,7 @@ import scipy.sparse as sp
 
 from recsys.data.interactions import Interactions
 from recsys.errors import ModelError
-from recsys.models.base import Recommender, chunks
+from recsys.models.linear import LinearRecommender, Product
 from recsys.models.neural.features import BLOCKS, ToyFeatures, toy_features
 from recsys.models.neural.settings import NeuralSettings
 from recsys.models.neural.weights import (
@@ -30,7 +30,7 @@ __all__ = ["TwoTower"]
 Float = npt.NDArray[np.float64]
 
 
-class TwoTower(Recommender):
+class TwoTower(LinearRecommender):
     """Score toys by the shopper's vector times the toy's, as the two towers make them.
 
         s(u, j) = u . v_j,   v_j = [x_j by block | popularity_j | W2 tanh(W1 f_j) + e_j]
@@ -61,7 +61,7 @@ class TwoTower(Recommender):
         self._network = network
         self._settings = settings
         self._features: ToyFeatures | None = None
-        self._by_item: list[sp.csr_matrix] = []
+        self._by_term: sp.csr_matrix = sp.csr_matrix((0, 0), dtype=np.float32)
         self._embeddings: npt.NDArray[np.float32] = np.empty((0, settings.factors), np.float32)
 
     def fit(self, interactions: Interactions, catalogue: Catalogue) -> Self:
@@ -77,7 +77,7 @@ class TwoTower(Recommender):
         if RESIDUALS in self._weights:
             embeddings = embeddings + self._weights[RESIDUALS]
         self._features = features
-        self._by_item = [rows.T.tocsr() for rows in features.blocks]
+        self._by_term = sp.vstack([rows.T for rows in features.blocks], format="csr")
         self._embeddings = embeddings.astype(np.float32)
         self._n_items = catalogue.n_items
         return self
@@ -99,22 +99,16 @@ class TwoTower(Recommender):
         vectors = CALM * np.hstack([newest, slow]) @ self._weights["shopper"].T
         return vectors.astype(np.float32)
 
-    def score(self, histories: Interactions) -> npt.NDArray[np.float32]:
-        """Return the score of every toy for every history: float32 [n_rows, n_items]."""
+    def product(self, histories: Interactions) -> Product:
+        """The score of every toy for every history: learned part, features and popularity."""
         self.check_histories(histories)
         histories = histories.last(self._settings.history)
         recency = [histories.recency_csr(decay) for decay in DECAYS]
-        shoppers = self.shopper_embeddings(histories)
-        profiles = self._profiles(recency)
-        base = (self._weights["gains"][-1] * self._popularity).astype(np.float32)
-        scores = np.empty((histories.n_shoppers, self.n_items), dtype=np.float32)
-        for rows in chunks(histories.n_shoppers, self.n_items):
-            part = slice(rows[0], rows[-1] + 1)
-            block = shoppers[part] @ self._embeddings.T + base
-            for profile, by_item in zip(profiles, self._by_item, strict=True):
-                block += (profile[part] @ by_item).toarray()
-            scores[part] = block
-        return scores
+        return Product(
+            dense=(self.shopper_embeddings(histories), self._embeddings),
+            sparse=(sp.hstack(self._profiles(recency), format="csr"), self._by_term),
+            constant=(self._weights["gains"][-1] * self._popularity).astype(np.float32),
+        )
 
     def _profiles(self, recency: list[sp.csr_matrix]) -> list[sp.csr_matrix]:
         """Each block's part of the shoppers' vectors, csr [n_rows, *]."""

@@ -1,0 +1,169 @@
+"""Scores that are products: those of several models at once, by one multiplication of each kind."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+
+from recsys.data.interactions import Interactions
+from recsys.models.base import Recommender, chunks
+
+__all__ = ["Joint", "LinearRecommender", "Product", "product_of"]
+
+Floats = npt.NDArray[np.float32]
+
+_MOST_KEPT = 1 << 24
+"""Most numbers of toys that are laid side by side: 64 MB of float32, beside the originals."""
+
+
+@dataclass(frozen=True, eq=False)
+class Product:
+    """Scores of shoppers for toys: a @ b.T + c @ d + e @ f + g.
+
+    Args:
+        dense: a and b, float32 [n_rows, k] and [n_items, k]; None where there is no such part.
+        sparse: c and d, csr float32 [n_rows, m] and [m, n_items]; None likewise.
+        table: e and f, csr float32 [n_rows, m] and float32 [m, n_items]; None likewise.
+        constant: g, float32 [n_items], the same for every shopper; None likewise.
+
+    Privacy: a, c and e come from shoppers' purchases and stay at the merchant.
+    """
+
+    dense: tuple[Floats, Floats] | None = None
+    sparse: tuple[sp.csr_matrix, sp.csr_matrix] | None = None
+    table: tuple[sp.csr_matrix, Floats] | None = None
+    constant: Floats | None = None
+
+    def scaled(self, factor: np.float32) -> Product:
+        """The scores times a number; the toys' sides stay the very same arrays."""
+        return Product(
+            self.dense and (self.dense[0] * factor, self.dense[1]),
+            self.sparse and (self.sparse[0] * factor, self.sparse[1]),
+            self.table and (self.table[0] * factor, self.table[1]),
+            None if self.constant is None else self.constant * factor,
+        )
+
+    def rows(self, block: slice) -> Product:
+        """The scores of some shoppers."""
+        return Product(
+            self.dense and (self.dense[0][block], self.dense[1]),
+            self.sparse and (self.sparse[0][block], self.sparse[1]),
+            self.table and (self.table[0][block], self.table[1]),
+            self.constant,
+        )
+
+    def of_items(self, items: npt.NDArray[np.int32]) -> Floats:
+        """The scores of some toys alone, float32 [n_rows, len(items)]; cheaper than all."""
+        left = self.dense or self.sparse or self.table
+        scores = np.zeros((left[0].shape[0] if left else 1, items.size), dtype=np.float32)
+        if self.dense:
+            scores += self.dense[0] @ self.dense[1][items].T
+        if self.sparse:
+            scores += (self.sparse[0] @ self.sparse[1])[:, items].toarray()
+        if self.table:
+            scores += self.table[0] @ self.table[1][:, items]
+        if self.constant is not None:
+            scores += self.constant[items]
+        return scores
+
+
+class LinearRecommender(Recommender):
+    """A model whose scores are a `Product`, so that a blend can multiply once for several."""
+
+    @abstractmethod
+    def product(self, histories: Interactions) -> Product:
+        """The scores of `score`, not multiplied out.
+
+        Raises:
+            ModelError: for an unfitted model, or histories over another catalogue.
+        """
+
+    def score(self, histories: Interactions) -> Floats:
+        """Multiply out: float32 [n_rows, n_items]."""
+        product, joint = self.product(histories), Joint()
+        scores = np.empty((histories.n_shoppers, self.n_items), dtype=np.float32)
+        for rows in chunks(histories.n_shoppers, self.n_items):
+            block = slice(rows[0], rows[-1] + 1)
+            joint.write([product.rows(block)], scores[block])
+        return scores
+
+
+def product_of(model: Recommender, histories: Interactions) -> Product:
+    """The scores of any model as a product; of one that is none, as they are."""
+    if isinstance(model, LinearRecommender):
+        return model.product(histories)
+    one = sp.identity(histories.n_shoppers, dtype=np.float32, format="csr")
+    return Product(table=(one, model.score(histories)))
+
+
+class Joint:
+    """Adds products up. Toys' sides are laid side by side once, and kept as long as they come."""
+
+    def __init__(self) -> None:
+        self._toys = _Kept(lambda toys: np.ascontiguousarray(np.hstack(toys).T))
+        self._tables = _Kept(lambda tables: sp.vstack(tables, format="csr"))
+
+    def write(self, products: Sequence[Product], out: Floats) -> None:
+        """Write the sum of the products over `out`, float32 [n_rows, n_items]."""
+        written = False
+        dense = [product.dense for product in products if product.dense is not None]
+        for together in _few(dense, lambda toys: int(toys.size)):
+            shoppers = np.hstack([left for left, _ in together])
+            toys = self._toys.of([right for _, right in together], alone=np.transpose)
+            if written:
+                out += shoppers @ toys
+            else:
+                np.matmul(shoppers, toys, out=out)
+            written = True
+        sparse = [product.sparse for product in products if product.sparse is not None]
+        for together in _few(sparse, lambda table: int(table.nnz)):
+            rows = sp.hstack([left for left, _ in together], format="csr")
+            found = rows @ self._tables.of([right for _, right in together])
+            if written:
+                out += found.toarray()
+            else:
+                found.toarray(out=out)
+            written = True
+        plain = [one.table[0] @ one.table[1] for one in products if one.table is not None]
+        plain += [one.constant for one in products if one.constant is not None]
+        for addend in plain:
+            if written:
+                out += addend
+            else:
+                out[:] = addend
+            written = True
+        if not written:
+            out.fill(0)
+
+
+class _Kept:
+    """Several arrays made one: anew only where one of them is another than before."""
+
+    def __init__(self, join: Callable[[list[Any]], Any]) -> None:
+        self._join = join
+        self._kept: tuple[list[Any], Any] = ([], None)
+
+    def of(self, parts: list[Any], alone: Callable[[Any], Any] = lambda part: part) -> Any:
+        """Them joined; a single one as `alone` gives it, which copies nothing."""
+        if len(parts) == 1:
+            return alone(parts[0])
+        before, made = self._kept
+        if len(before) != len(parts) or any(a is not b for a, b in zip(before, parts, strict=True)):
+            made = self._join(parts)
+            self._kept = (parts, made)
+        return made
+
+
+def _few(pairs: list[tuple[Any, Any]], size: Callable[[Any], int]) -> Iterator[list[Any]]:
+    """All pairs together; one by one where copies of the toys' sides would take much memory."""
+    if sum(size(right) for _, right in pairs) <= _MOST_KEPT:
+        if pairs:
+            yield pairs
+        return
+    yield from ([pair] for pair in pairs)
