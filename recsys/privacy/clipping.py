@@ -12,6 +12,8 @@ __all__ = ["clip_rows", "keep_at_most"]
 
 # Clipping to a hair below the bound keeps the norm under it whatever the last bits do.
 _HAIR = 1.0 - 2.0**-40
+_LEAST_SQUARE, _MOST_SQUARE = 1e-200, 1e200
+"""Between these, a square and its root are exact to the last bits; beyond, they may vanish."""
 
 
 def clip_rows(rows: npt.NDArray[np.float64], bound: float) -> npt.NDArray[np.float64]:
@@ -28,16 +30,29 @@ def clip_rows(rows: npt.NDArray[np.float64], bound: float) -> npt.NDArray[np.flo
     shopper is added or removed, by `bound`.
     """
     require_positive("bound", bound)
+    with np.errstate(over="ignore", invalid="ignore"):
+        squares = np.einsum("ij,ij->i", rows, rows)
+    norms = np.sqrt(squares)
+    unsure = np.flatnonzero(~((squares > _LEAST_SQUARE) & (squares < _MOST_SQUARE)))
+    if unsure.size:
+        rows = rows.copy()
+        rows[unsure], norms[unsure] = _careful(rows[unsure])
+    scale = np.divide(bound * _HAIR, norms, out=np.ones_like(norms), where=norms > bound * _HAIR)
+    clipped: npt.NDArray[np.float64] = rows * scale[:, None]
+    return clipped
+
+
+def _careful(
+    rows: npt.NDArray[np.float64],
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Rows, 0 where they are not finite, and norms, whose squares are beyond floating point."""
     finite = np.isfinite(rows).all(axis=1, keepdims=True)
     rows = np.where(finite, rows, 0.0)
     largest = np.abs(rows).max(axis=1, initial=0.0)
     # Norms of rows scaled by their largest entry neither overflow nor vanish.
     unit = rows / np.where(largest > 0, largest, 1.0)[:, None]
     with np.errstate(over="ignore"):  # an endless norm scales its row to 0
-        norms = np.linalg.norm(unit, axis=1) * largest
-    scale = np.divide(bound * _HAIR, norms, out=np.ones_like(norms), where=norms > bound * _HAIR)
-    clipped: npt.NDArray[np.float64] = rows * scale[:, None]
-    return clipped
+        return rows, np.linalg.norm(unit, axis=1) * largest
 
 
 def keep_at_most(bought: csr_matrix, bound: int, keys: npt.NDArray[np.float64]) -> csr_matrix:
