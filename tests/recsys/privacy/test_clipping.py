@@ -22,7 +22,7 @@ def test_no_row_is_longer_than_the_bound(rows: np.ndarray, bound: float) -> None
 
 @pytest.mark.parametrize("size", [1e-170, 1e-101, 1e-99, 1.0, 1e99, 1e101, 1e170, 1e308])
 def test_a_row_is_clipped_alike_whatever_its_size(size: float) -> None:
-    rows = np.array([[3.0, 4.0], [np.nan, 1.0], [0.0, 0.0], [np.inf, 0.0]]) * size / 4
+    rows = np.array([[3.0, 4.0], [np.nan, 1.0], [0.0, 0.0], [np.inf, 0.0]]) * (size / 4)
     before = rows.copy()
     clipped = clip_rows(rows, 0.5 * size)
     assert clipped / size == pytest.approx(np.array([[0.3, 0.4], [0, 0], [0, 0], [0, 0]]))
