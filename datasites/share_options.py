@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -26,20 +27,22 @@ _KNOWN = {
     "s3": {"endpoint_url", "profile", "region", "key", "secret", "token"},
     "sftp": {"username", "password", "client_keys", "known_hosts", "agent_path"},
     "webdav": {"username", "password", "ca_file"},
+    "gdrive": {"token_file", "api_endpoint"},
 }
 _SAME = {"s3a": "s3", "ssh": "sftp", "webdavs": "webdav"}
+_FOLDER_ID = re.compile("[A-Za-z0-9_-]{10,}")
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
 def kind_of(share: str) -> str:
-    """s3, sftp or webdav; '' for anything else, a folder on disk among it."""
+    """s3, sftp, webdav or gdrive; '' for anything else, a folder on disk among it."""
     scheme = str(share).partition("://")[0].lower() if "://" in str(share) else ""
     kind = _SAME.get(scheme, scheme)
     return kind if kind in _KNOWN else ""
 
 
 def check_address(share: str) -> None:
-    """Raise SettingsError if a share's address holds a password, or is Google Drive.
+    """Raise SettingsError if a share's address holds a password, or names no folder of Drive.
 
     An address is shown on pages and kept in settings, so nothing secret may be in it.
     """
@@ -54,11 +57,10 @@ def check_address(share: str) -> None:
             "expected a share's address without password or '?', found one. Put the password in a "
             "file of its own and name that with --share-options FILE; see docs/distance.md"
         )
-    if share.partition("://")[0].lower() in ("gdrive", "gdrives"):
+    if kind_of(share) == "gdrive" and not _FOLDER_ID.fullmatch(urlsplit(share).netloc):
         raise SettingsError(
-            "expected a folder, s3://, sftp:// or webdavs://, found Google Drive. PySyft's own "
-            "Drive connection takes peers and keys from the share itself, which ToyFed does not "
-            "trust; see docs/distance.md"
+            "expected gdrive:// and a folder's id, which is the end of its address in Google "
+            "Drive, found another text. See docs/distance.md"
         )
 
 
@@ -131,6 +133,12 @@ def _parsed(text: str, share: str) -> dict[str, Any]:
         listed = name == "client_keys" and isinstance(value, list)
         if not all(isinstance(one, str) for one in (value if listed else [value])):
             raise SettingsError(f"expected {name} in {OPTIONS_FILE} to be a text. Put it in quotes")
+    server = urlsplit(found.get("api_endpoint", ""))
+    if server.scheme == "http" and server.hostname not in _LOOPBACK:
+        raise SettingsError(
+            "expected api_endpoint with https://, found http://, which would send the token in the "
+            "clear. Leave it out: it is for tests"
+        )
     where = urlsplit(share)
     clear = where.scheme == "webdav" and where.hostname not in _LOOPBACK
     if kind == "webdav" and clear and "password" in found:

@@ -1,4 +1,4 @@
-"""Shares that are servers: S3, SFTP and WebDAV, each with its one safe way to put and get.
+"""Shares that are servers: S3, SFTP, WebDAV and Drive, each with its one safe way to put and get.
 
 SFTP goes through `sshfs` (asyncssh), which renames over an existing file in one step and keeps one
 connection; fsspec's own driver needs paramiko and cannot. Every call ends within a bounded time.
@@ -18,6 +18,7 @@ from urllib.parse import unquote, urlsplit
 
 from datasites.errors import TransportError
 from datasites.share_options import kind_of
+from datasites.syftbox.drive import open_drive
 
 __all__ = ["FarShare", "advice"]
 
@@ -36,7 +37,8 @@ class FarShare:
     After any failure the next call begins with a new connection: a broken one would fail for ever.
 
     Args:
-        share: s3://bucket/folder, sftp://user@host/folder, webdavs://host/folder.
+        share: s3://bucket/folder, sftp://user@host/folder, webdavs://host/folder,
+            gdrive://folder-id/folder.
         options: What `datasites.share_options.read_options` found.
     """
 
@@ -52,6 +54,7 @@ class FarShare:
             "s3": f"{where.netloc}{where.path}".rstrip("/"),
             "sftp": unquote(where.path).rstrip("/"),
             "webdav": "",
+            "gdrive": unquote(where.path).strip("/"),
         }[self.kind]
 
     def put(self, key: str, data: bytes) -> None:
@@ -86,7 +89,7 @@ class FarShare:
     # -- parts -----------------------------------------------------------------------------------
 
     def _put(self, fs: Any, key: str, data: bytes) -> None:
-        if self.kind == "s3":
+        if self.kind in ("s3", "gdrive"):
             fs.pipe_file(self._path(key), data)
             return
         folder = key.rpartition("/")[0]
@@ -111,7 +114,7 @@ class FarShare:
             raise
 
     def _get(self, fs: Any, path: str, limit: int) -> bytes:
-        if self.kind == "s3":
+        if self.kind in ("s3", "gdrive"):
             try:
                 # One ranged request, where asking for the size first would be two.
                 found: bytes = fs.cat_file(path, start=0, end=limit + 1)
@@ -178,6 +181,8 @@ def _open(kind: str, share: str, options: dict[str, Any]) -> Any:
             return _s3(options)
         if kind == "sftp":
             return _sftp(where, options)
+        if kind == "gdrive":
+            return open_drive(where.netloc, options, _SILENT_SECONDS)
         return _webdav(where, options)
     except ImportError as error:
         raise TransportError(
@@ -262,6 +267,8 @@ _ADVICE = {
     "owner, then put it in known_hosts",
     "PermissionDenied": "the server refused to sign you in. Check user and key, or password",
     "NoCredentialsError": "no sign-in was found. Set AWS_PROFILE, or use --share-options",
+    "RefreshError": "Google takes the token no longer. Let PySyft make a new one",
+    "ServerNotFoundError": "the server cannot be reached. Check network and address",
     "ProfileNotFound": "that AWS profile does not exist. Check its name",
     "PermissionError": "access was denied. Check the policy, or the folder's rights",
     "ForbiddenOperation": "access was denied. Check the policy, or the folder's rights",

@@ -38,6 +38,8 @@ def test_no_options_are_none(tmp_path):
         ("s3://b", 'secret = ["hunter2"]'),
         ("s3://b", 'username = "hunter2"'),
         ("/folder", 'password = "hunter2"'),
+        ("gdrive://1AbC-dEf_GhIjKlMn", 'token = "hunter2"'),
+        ("gdrive://1AbC-dEf_GhIjKlMn", 'api_endpoint = "http://hunter2.example"'),
         ("webdav://example.org/x", 'username = "a"\npassword = "hunter2"'),
     ],
 )
@@ -59,9 +61,11 @@ def test_an_address_with_a_password_is_refused(share):
     assert "hunter2" not in str(raised.value)
 
 
-def test_google_drive_is_refused_with_the_reason():
+@pytest.mark.parametrize("share", ["gdrive://", "gdrive://My Toys", "gdrive://x@1AbCdEfGhIjK"])
+def test_google_drive_is_named_by_a_folders_id(share):
     with pytest.raises(SettingsError, match="Google Drive"):
-        check_address("gdrive://")
+        check_address(share)
+    check_address("gdrive://1AbC-dEf_GhIjKlMn/market")
 
 
 def test_servers_are_asked_less_often():

@@ -53,6 +53,7 @@ def open_story_at(tmp_path: Path, small_marketplace: Marketplace):
     [
         pytest.param("s3", False, marks=pytest.mark.soak),
         pytest.param("sftp", True, marks=pytest.mark.soak),
+        pytest.param("gdrive", True, marks=pytest.mark.soak),
         ("webdav", True),
     ],
 )

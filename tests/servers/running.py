@@ -9,6 +9,8 @@ import sys
 import time
 from pathlib import Path
 
+from tests.servers.gdrive import SHARED, write_token
+
 
 class Server:
     """One server: `share` is its address, `options` what share-options.toml must say."""
@@ -22,6 +24,7 @@ class Server:
             "s3": "s3://toys/market",
             "sftp": f"sftp://toys@127.0.0.1:{self.port}{folder}/share",
             "webdav": f"webdav://127.0.0.1:{self.port}",
+            "gdrive": f"gdrive://{SHARED}",
         }[kind]
         self.options: dict[str, str] = {
             "s3": {
@@ -35,6 +38,10 @@ class Server:
                 "known_hosts": str(folder / "known_hosts"),
             },
             "webdav": {"username": "toys", "password": "of-toys"},
+            "gdrive": {
+                "api_endpoint": f"http://127.0.0.1:{self.port}",
+                "token_file": str(write_token(folder, "toys")),
+            },
         }[kind]
         self._process: subprocess.Popen[bytes] | None = None
 
