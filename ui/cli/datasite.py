@@ -35,7 +35,10 @@ app.command("forget")(forget)
 def init(
     name: Annotated[str, typer.Argument(help="The shop's name, as pages show it.")],
     email: Annotated[str, typer.Option(help="The address by which peers know this datasite.")],
-    share: Annotated[str, typer.Option(help="Where parties meet: a folder or an fsspec URL.")],
+    share: Annotated[
+        str,
+        typer.Option(help="Where parties meet: a folder, s3://, sftp://, webdavs:// or gdrive://."),
+    ],
     home: DatasiteHomeOption = HOME,
     epsilon: Annotated[float, typer.Option(help="Privacy budget of each shopper, for good.")] = 1.0,
     delta: Annotated[float, typer.Option(help="Probability with which that may fail.")] = 1e-5,

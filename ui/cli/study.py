@@ -27,7 +27,10 @@ _ANEW = "Run the study again: it is written anew."
 @guarded
 def init(
     email: Annotated[str, typer.Option(help="The address by which merchants know you.")],
-    share: Annotated[str, typer.Option(help="Where parties meet: a folder or an fsspec URL.")],
+    share: Annotated[
+        str,
+        typer.Option(help="Where parties meet: a folder, s3://, sftp://, webdavs:// or gdrive://."),
+    ],
     catalogue: Annotated[Path, typer.Option(help="The public catalogue, items.csv.")],
     share_options: Annotated[
         Path | None,
