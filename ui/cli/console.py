@@ -24,6 +24,7 @@ __all__ = [
     "DatasiteHomeOption",
     "JsonOption",
     "MergeOption",
+    "ShareOption",
     "StudyHomeOption",
     "console",
     "emit",
@@ -37,6 +38,9 @@ T = TypeVar("T")
 console = Console()
 stderr = Console(stderr=True)
 
+ShareOption = Annotated[
+    str, typer.Option(help="Where parties meet: a folder, s3://, sftp://, webdavs:// or gdrive://.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 MergeOption = Annotated[
     str, typer.Option(help=f"How merchants' updates become one.\n\n{describe_merges()}")

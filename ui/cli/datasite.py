@@ -14,7 +14,15 @@ from rich.table import Table
 
 from ui.cli import ledger as ledger_verbs
 from ui.cli import peers
-from ui.cli.console import DatasiteHomeOption, JsonOption, console, emit, guarded, stderr
+from ui.cli.console import (
+    DatasiteHomeOption,
+    JsonOption,
+    ShareOption,
+    console,
+    emit,
+    guarded,
+    stderr,
+)
 from ui.cli.forget import forget
 from ui.cli.stock import stock
 from ui.ledger_words import forecast_in_words, when
@@ -35,10 +43,7 @@ app.command("forget")(forget)
 def init(
     name: Annotated[str, typer.Argument(help="The shop's name, as pages show it.")],
     email: Annotated[str, typer.Option(help="The address by which peers know this datasite.")],
-    share: Annotated[
-        str,
-        typer.Option(help="Where parties meet: a folder, s3://, sftp://, webdavs:// or gdrive://."),
-    ],
+    share: ShareOption,
     home: DatasiteHomeOption = HOME,
     epsilon: Annotated[float, typer.Option(help="Privacy budget of each shopper, for good.")] = 1.0,
     delta: Annotated[float, typer.Option(help="Probability with which that may fail.")] = 1e-5,

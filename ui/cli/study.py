@@ -12,7 +12,15 @@ from rich.markup import escape
 from rich.table import Table
 
 from recsys.federation import DEFAULT_MERGE
-from ui.cli.console import JsonOption, MergeOption, StudyHomeOption, console, emit, guarded
+from ui.cli.console import (
+    JsonOption,
+    MergeOption,
+    ShareOption,
+    StudyHomeOption,
+    console,
+    emit,
+    guarded,
+)
 from ui.cli.peers import print_peers
 from ui.cli.trying import try_program, try_recipe
 
@@ -27,10 +35,7 @@ _ANEW = "Run the study again: it is written anew."
 @guarded
 def init(
     email: Annotated[str, typer.Option(help="The address by which merchants know you.")],
-    share: Annotated[
-        str,
-        typer.Option(help="Where parties meet: a folder, s3://, sftp://, webdavs:// or gdrive://."),
-    ],
+    share: ShareOption,
     catalogue: Annotated[Path, typer.Option(help="The public catalogue, items.csv.")],
     share_options: Annotated[
         Path | None,
