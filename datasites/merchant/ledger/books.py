@@ -11,20 +11,20 @@ approvals hold back counts in every period that they still stand in.
 
 from __future__ import annotations
 
-import math
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from datasites.errors import LedgerError, ReviewError
+from datasites.merchant.ledger.facts import Approval, Cost, Request, Reservation
 from datasites.merchant.ledger.records import GENESIS, Entry, timestamp
 from datasites.merchant.ledger.sighting import Sighting, tally_from_dict
+from datasites.merchant.ledger.take import TOLERANCE, take
 from datasites.merchant.ledger.terms import Terms
 from recsys.errors import PrivacyError
 from recsys.privacy.accounting import epsilon_of, mu_of
-from recsys.privacy.events import Budget, GaussianEvent, PrivacyEvent, event_from_dict
+from recsys.privacy.events import Budget, event_from_dict
 from recsys.privacy.spending import Tally, mu_left
 
 __all__ = [
@@ -36,13 +36,8 @@ __all__ = [
     "LOST",
     "PEER_APPROVED",
     "PEER_REVOKED",
-    "Approval",
     "Books",
-    "Cost",
-    "Request",
-    "Reservation",
     "format_of",
-    "take",
     "total",
 ]
 
@@ -55,9 +50,6 @@ LOST = "(lost entries)"
 
 EARLIER = "(earlier datasites)"
 """Where costs are shown that the same shoppers had at datasites before this one."""
-
-TOLERANCE = 1e-9
-"""Relative slack of comparisons, so that a plan calibrated exactly to a budget fits it."""
 
 PEER_APPROVED, PEER_REVOKED = "peer-approved", "peer-revoked"
 """Notes by which the merchant decides whom it hears."""
@@ -76,69 +68,6 @@ KINDS = frozenset(
         "restored",
     )
 )
-
-
-@dataclass(frozen=True)
-class Request:
-    """A code request as it arrived, and what became of it."""
-
-    request_id: str
-    study: str
-    sender: str
-    code_sha256: str
-    params_sha256: str
-    at: str
-    state: Literal["waiting", "approved", "rejected"] = "waiting"
-
-    @property
-    def binding(self) -> tuple[str, str, str, str]:
-        """What an approval is given for: study, sender, code and parameters."""
-        return self.study, self.sender, self.code_sha256, self.params_sha256
-
-
-@dataclass(frozen=True)
-class Approval:
-    """A standing permission: this code, these parameters, these releases, so many runs, until then.
-
-    `used` is how many runs were reserved; `unused` are the events that no run has taken yet.
-    """
-
-    request_id: str
-    study: str
-    sender: str
-    code_sha256: str
-    params_sha256: str
-    events: tuple[PrivacyEvent, ...]
-    rounds: int
-    phases: tuple[str, ...] | None
-    expires: str
-    by: str
-    at: str
-    used: int
-    unused: tuple[PrivacyEvent, ...]
-
-
-@dataclass(frozen=True)
-class Reservation:
-    """One run of approved code, and the releases that it was charged for."""
-
-    job: str
-    study: str
-    phase: str
-    events: tuple[PrivacyEvent, ...]
-    request_id: str
-    at: str
-    state: Literal["reserved", "committed", "failed"] = "reserved"
-
-
-class Cost(NamedTuple):
-    """A privacy cost: mu whose squares add up, and epsilon at the budget's delta as it is told.
-
-    With subsampled steps in it, mu is that of a Gaussian release with this epsilon: for showing.
-    """
-
-    mu: float
-    epsilon: float
 
 
 class Books:
@@ -367,48 +296,3 @@ def _within(budget: Budget, tally: Tally) -> bool:
 def total(tallies: Iterable[Tally]) -> Tally:
     """All of them together."""
     return sum(tallies, Tally())
-
-
-def take(
-    unused: Sequence[PrivacyEvent], wanted: Sequence[PrivacyEvent]
-) -> tuple[PrivacyEvent, ...]:
-    """What is left of the `unused` approved events once a run has taken `wanted`.
-
-    Each wanted event takes one approved event of the same name that covers it, the cheapest that
-    does; the most expensive choose first.
-
-    Raises: ReviewError if there is none.
-    """
-    left = list(unused)
-    for event in sorted(wanted, key=_size, reverse=True):
-        fitting = [other for other in left if _covers(other, event)]
-        if not fitting:
-            names = Counter(other.what for other in left)
-            raise ReviewError(
-                f"The run would release '{event.what[:60]}' with {event.in_words()}, which is not "
-                f"among what is left of the approval ({len(left)} releases, {names[event.what]} "
-                "of that name). Submit a new request for it."
-            )
-        left.remove(min(fitting, key=_size))
-    return tuple(left)
-
-
-def _covers(approved: PrivacyEvent, wanted: PrivacyEvent) -> bool:
-    """Whether `wanted` is of the same kind and name and in nothing more than was approved."""
-    if approved.what != wanted.what:
-        return False
-    if isinstance(approved, GaussianEvent):
-        return isinstance(wanted, GaussianEvent) and wanted.mu <= approved.mu * (1 + TOLERANCE)
-    return (
-        not isinstance(wanted, GaussianEvent)
-        and wanted.sampling_rate == approved.sampling_rate
-        and wanted.noise_multiplier >= approved.noise_multiplier * (1 - TOLERANCE)
-        and wanted.steps <= approved.steps
-    )
-
-
-def _size(event: PrivacyEvent) -> float:
-    """Orders events of one name by what they cost; nothing is compared with a budget by it."""
-    if isinstance(event, GaussianEvent):
-        return event.mu
-    return event.sampling_rate * math.sqrt(event.steps) / event.noise_multiplier

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self
 
 from datasites.merchant.ledger import rules
-from datasites.merchant.ledger.books import Approval, Books, Cost, Request, Reservation
+from datasites.merchant.ledger.books import Books
 from datasites.merchant.ledger.export import export_text
+from datasites.merchant.ledger.facts import Approval, Cost, Request, Reservation
 from datasites.merchant.ledger.journal import Clock, Journal, utc_now
 from datasites.merchant.ledger.records import Entry, check_name
 from datasites.merchant.ledger.sighting import Sighting, tally_from_dict

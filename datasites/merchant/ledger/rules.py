@@ -7,9 +7,11 @@ from datetime import date, datetime
 from typing import Any
 
 from datasites.errors import BudgetError, ReviewError
-from datasites.merchant.ledger.books import KINDS, Approval, Books, Request, take
+from datasites.merchant.ledger.books import KINDS, Books
+from datasites.merchant.ledger.facts import Approval, Request
 from datasites.merchant.ledger.records import check_name, check_sha256, plain, timestamp
 from datasites.merchant.ledger.sighting import Sighting, beyond, tally_to_dict
+from datasites.merchant.ledger.take import take
 from datasites.merchant.ledger.terms import check_today
 from recsys.privacy.events import PrivacyEvent
 from recsys.privacy.spending import Tally
