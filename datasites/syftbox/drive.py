@@ -1,8 +1,8 @@
 """A folder of Google Drive as a share: PySyft's own connection to Drive, not its ledger of peers.
 
-PySyft signs in, retries and speaks with Drive. It would also keep peers and their keys there, where
-each of them could change them; ToyFed puts its sealed and signed messages there, as into any other
-share, and keeps keys and peers at home.
+PySyft signs in and speaks with Drive. It would also keep peers and their keys there, where each of
+them could change them; ToyFed puts its sealed and signed messages there, as into any other share,
+and keeps keys and peers at home.
 
 Drive differs from a disk: names may be there twice, listings may lag behind, only an owner can
 delete. So a path is looked up part by part, several folders of one name count as one, of several
@@ -13,69 +13,35 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import threading
 import time
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
-from datasites.errors import SettingsError, TransportError
-from datasites.private import check_private_file
+from datasites.errors import TransportError
 
-__all__ = ["DriveFolder", "open_drive"]
+__all__ = ["FOLDER", "DriveFolder"]
 
 FOLDER = "application/vnd.google-apps.folder"
 BYTES = "application/octet-stream"
-FACTS = "id,name,mimeType,size,createdTime,modifiedTime,parents"
+FACTS = "id,name,mimeType,size,createdTime,modifiedTime,parents,ownedByMe,trashed"
 KNOWN_SECONDS = 60.0
 """So long readers take a folder's place as known: another party may make a second of its name."""
 SMALL = 4 << 20
 """Up to so many bytes go in one request; Drive wants more to be sent so that it can be resumed."""
-PAGE = 1000
+PAGE, MOST_PAGES = 1000, 20
+MOST_TWINS = 16
+"""Folders of one name that are looked into, and files of one name that are looked at."""
+ATTEMPTS, PAUSE = 3, 1.0
+_NOT_ALLOWED = {
+    "appNotAuthorizedToFile",
+    "forbidden",
+    "insufficientFilePermissions",
+    "insufficientParentPermissions",
+    "insufficientPermissions",
+}
 
 Facts = dict[str, Any]
-
-
-def open_drive(folder: str, options: dict[str, Any], timeout: int) -> DriveFolder:
-    """Sign in and open one folder.
-
-    Args:
-        folder: the folder's id, as its web address shows it.
-        options: `token_file`, PySyft's token of an authorized user, readable by its owner alone;
-            `api_endpoint`, a stand-in for Google's server.
-        timeout: seconds that the server may be silent.
-
-    Raises: TransportError if there is no usable token.
-    """
-    from google.oauth2.credentials import Credentials
-    from google_auth_httplib2 import AuthorizedHttp  # type: ignore[import-untyped]
-    from googleapiclient.discovery import build_from_document  # type: ignore[import-untyped]
-    from googleapiclient.discovery_cache import get_static_doc  # type: ignore[import-untyped]
-    from googleapiclient.http import build_http  # type: ignore[import-untyped]
-    from syft.sync.connections.drive.gdrive_transport import SCOPES, build_drive_service
-
-    file = Path(str(options.get("token_file", "no-token"))).expanduser()
-    try:
-        check_private_file(file)
-        signed_in = Credentials.from_authorized_user_file(  # type: ignore[no-untyped-call]
-            str(file), SCOPES
-        )
-    except (SettingsError, OSError, ValueError, TypeError, AttributeError):
-        # Their words would quote the file.
-        raise TransportError(
-            "expected token_file in the share's options to name a token that PySyft made for "
-            "Google Drive, found none; see docs/distance.md"
-        ) from None
-    if "api_endpoint" not in options:
-        return DriveFolder(build_drive_service(signed_in, timeout), folder)
-    document = json.loads(get_static_doc("drive", "v3"))
-    document["rootUrl"] = options["api_endpoint"].rstrip("/") + "/"
-    http = build_http()
-    http.timeout = timeout
-    return DriveFolder(
-        build_from_document(document, http=AuthorizedHttp(signed_in, http=http)), folder
-    )
 
 
 class DriveFolder:
@@ -92,6 +58,29 @@ class DriveFolder:
         self._lock = threading.Lock()
         self._known: dict[str, tuple[float, list[str]]] = {}
         self._written: dict[str, str] = {}
+        self._ids: list[str] = []
+        self._closed = False
+
+    def close(self) -> None:
+        """Begin no further request, so that a call that was given up cannot act later."""
+        self._closed = True
+
+    def check(self) -> None:
+        """Raise TransportError unless the share is a folder of somebody's own Drive."""
+        with self._lock:
+            try:
+                facts = self._do(lambda files: files.get(fileId=self._share, fields="*"))
+            except FileNotFoundError:
+                raise TransportError(
+                    "expected a folder of Google Drive that was shared with this account, found "
+                    "none of this id. Check the id, and that you are an editor"
+                ) from None
+        if facts.get("driveId") or facts["mimeType"] != FOLDER or facts.get("trashed"):
+            raise TransportError(
+                "expected a folder in somebody's own Google Drive, found a file, a deleted folder, "
+                "or one of a shared drive, where only organizers can delete. Make a folder in My "
+                "Drive and share it"
+            )
 
     def ls(self, path: str, detail: bool = True) -> list[Facts]:
         """What lies right below a folder. Raises FileNotFoundError if there is none."""
@@ -103,7 +92,8 @@ class DriveFolder:
                     "type": "directory" if one["mimeType"] == FOLDER else "file",
                     "size": int(one.get("size", 0)),
                 }
-                for one in self._children(self._folders(path))
+                for one in reversed(self._children(self._folders(path)))
+                if _is_plain(one["name"])
             }
             return list(rows.values())
 
@@ -115,77 +105,95 @@ class DriveFolder:
         del start
         with self._lock:
             found = self._find(path)
-            if found is None:
-                raise FileNotFoundError
-            if found["mimeType"] == FOLDER:
-                raise IsADirectoryError
             size = int(found.get("size", 0))
             if size == 0 or size >= end:
                 return bytes(min(size, end))
-            return self._read(found["id"])[:end]
+
+            def ranged(files: Any) -> Any:
+                request = files.get_media(fileId=found["id"])
+                # It may have grown since it was listed.
+                request.headers["range"] = f"bytes=0-{end - 1}"
+                return request
+
+            data: bytes = self._do(ranged)
+            return data[:end]
 
     def pipe_file(self, path: str, data: bytes) -> None:
         """Write a whole object: Drive shows the old bytes until the new ones are all there."""
-        from googleapiclient.http import MediaIoBaseUpload
+        from googleapiclient.http import MediaIoBaseUpload  # type: ignore[import-untyped]
+
+        def body() -> Any:
+            return MediaIoBaseUpload(io.BytesIO(data), BYTES, resumable=len(data) > SMALL)
 
         folder, _, name = path.rpartition("/")
         with self._lock:
             # What is written into a folder that has been taken out of the share, nobody would see.
             self._known.clear()
-            found = self._find(path)
-            body = MediaIoBaseUpload(io.BytesIO(data), BYTES, resumable=len(data) > SMALL)
-            if found is not None and found["mimeType"] != FOLDER:
-                with contextlib.suppress(FileNotFoundError, PermissionError):
-                    self._do(self._files().update(fileId=found["id"], media_body=body, fields="id"))
-                    return
-            facts = {"name": name, "parents": [self._make_folder(folder)]}
-            made = self._do(self._files().create(body=facts, media_body=body, fields="id"))
-            self._written[path] = made["id"]
+            above = self._make_folder(folder)
+            found = [one for one in self._named(path) if one["mimeType"] != FOLDER]
+            mine = next((one for one in found if one["ownedByMe"]), None)
+            if mine is not None:
+                self._do(lambda files: files.update(fileId=mine["id"], media_body=body()))
+                self._written[path] = mine["id"]
+            else:
+                facts = {"id": self._new_id(), "name": name, "parents": [above]}
+                self._create(lambda files: files.create(body=facts, media_body=body()))
+                self._written[path] = str(facts["id"])
+            # Another's of this name could say that it is newer, for ever.
+            for one in found:
+                if not one["ownedByMe"]:
+                    with contextlib.suppress(PermissionError):
+                        self._remove(one)
 
     def rm(self, path: str, recursive: bool = True) -> None:
         """Delete an object or folder. Raises FileNotFoundError if there is none."""
         del recursive
-        folder, _, name = path.rpartition("/")
         with self._lock:
-            within = f"{path}/"
-            for known in [one for one in self._known if f"{one}/".startswith(within)]:
-                del self._known[known]
-            written = self._written.pop(path, None)
-            found = {one["id"]: one for one in self._children(self._folders(folder), name)}
-            if not found and written is None:
+            self._known.clear()
+            found = self._named(path)
+            for written in [one for one in self._written if f"{one}/".startswith(f"{path}/")]:
+                del self._written[written]
+            if not found:
                 raise FileNotFoundError
-            for one in found or [written]:
-                self._remove(str(one), found.get(str(one), {}).get("parents", []))
+            for one in found:
+                self._remove(one)
 
     # -- parts -----------------------------------------------------------------------------------
 
-    def _files(self) -> Any:
-        return self._service.files()
-
-    def _remove(self, one: str, parents: list[str]) -> None:
+    def _remove(self, one: Facts) -> None:
         with contextlib.suppress(FileNotFoundError):
-            try:
-                self._do(self._files().delete(fileId=one))
-            except PermissionError:
-                # Another's: its owner keeps it, out of the share.
-                out = ",".join(parents)
-                self._do(self._files().update(fileId=one, removeParents=out, fields="id"))
+            if one["ownedByMe"]:
+                self._do(lambda files: files.delete(fileId=one["id"]))
+            else:
+                # Its owner keeps it, out of the share.
+                out = ",".join(one["parents"])
+                self._do(lambda files: files.update(fileId=one["id"], removeParents=out))
 
-    def _find(self, path: str) -> Facts | None:
-        """The newest of a path's name; what was just written may not be listed yet."""
-        folder, _, name = path.rpartition("/")
-        with contextlib.suppress(FileNotFoundError):
-            for one in reversed(list(self._children(self._folders(folder), name))):
+    def _find(self, path: str) -> Facts:
+        """The newest file of this path. Raises FileNotFoundError or IsADirectoryError."""
+        named = self._named(path)
+        for one in named:
+            if one["mimeType"] != FOLDER:
                 return one
-        if path in self._written:
+        raise IsADirectoryError if named else FileNotFoundError
+
+    def _named(self, path: str) -> list[Facts]:
+        """All of this path, the newest first; what was just written may not be listed yet."""
+        folder, _, name = path.rpartition("/")
+        try:
+            within = self._folders(folder)
+        except FileNotFoundError:
+            return []
+        found = self._children(within, name)
+        written = self._written.get(path)
+        if written is not None and written not in {one["id"] for one in found}:
             with contextlib.suppress(FileNotFoundError):
-                found: Facts = self._do(
-                    self._files().get(fileId=self._written[path], fields=f"{FACTS},trashed")
-                )
-                if not found.get("trashed"):
-                    return found
+                one = self._do(lambda files: files.get(fileId=written, fields=FACTS))
+                # Another party may have taken it out of the folder: then it is not there.
+                if not one.get("trashed") and set(one.get("parents", [])) & set(within):
+                    return [one, *found]
             del self._written[path]
-        return None
+        return found
 
     def _folders(self, path: str) -> list[str]:
         """Ids of the folders of this path, the oldest first. Raises FileNotFoundError."""
@@ -209,54 +217,96 @@ class DriveFolder:
         with contextlib.suppress(FileNotFoundError):
             return self._folders(path)[0]
         above, _, name = path.rpartition("/")
-        facts = {"name": name, "mimeType": FOLDER, "parents": [self._make_folder(above)]}
-        made = self._do(self._files().create(body=facts, fields="id"))
-        self._known[path] = time.monotonic(), [made["id"]]
-        return str(made["id"])
+        made = self._new_id()
+        parents = [self._make_folder(above)]
+        facts = {"id": made, "name": name, "mimeType": FOLDER, "parents": parents}
+        self._create(lambda files: files.create(body=facts))
+        self._known[path] = time.monotonic(), [made]
+        return made
 
-    def _children(self, folders: list[str], name: str | None = None) -> Iterator[Facts]:
-        """What lies in folders, of one name or all, the newest last."""
+    def _create(self, ask: Callable[[Any], Any]) -> None:
+        """Make a file of an id that was ours before: once, however often it is asked for."""
+        with contextlib.suppress(FileExistsError):
+            self._do(ask)
+
+    def _new_id(self) -> str:
+        if not self._ids:
+            self._ids = list(self._do(lambda files: files.generateIds(count=100))["ids"])
+        return str(self._ids.pop())
+
+    def _children(self, folders: list[str], name: str | None = None) -> list[Facts]:
+        """What lies in folders, of one name or all, the newest first; of very many, not all."""
+        parents = " or ".join(f"{_quoted(one)} in parents" for one in folders[:MOST_TWINS])
+        asked = f"({parents}) and trashed = false"
+        pages, size = MOST_PAGES, PAGE
+        if name is not None:
+            asked += f" and name = {_quoted(name)}"
+            pages, size = 1, 4 * MOST_TWINS
         found: list[Facts] = []
-        for folder in folders:
-            asked = f"{_quoted(folder)} in parents and trashed = false"
-            if name is not None:
-                asked += f" and name = {_quoted(name)}"
-            page: Facts = {}
-            while not page or page.get("nextPageToken"):
-                page = self._do(
-                    self._files().list(
-                        q=asked,
-                        fields=f"nextPageToken,files({FACTS})",
-                        pageSize=PAGE,
-                        pageToken=page.get("nextPageToken"),
-                    )
-                )
-                found += page.get("files", [])
-        found.sort(key=lambda one: (one["modifiedTime"], one["id"]))
+        page: Facts = {}
+
+        def next_page(files: Any) -> Any:
+            return files.list(
+                q=asked,
+                fields=f"nextPageToken,files({FACTS})",
+                orderBy="modifiedTime desc",
+                pageSize=size,
+                pageToken=page.get("nextPageToken"),
+            )
+
+        for _ in range(pages):
+            page = self._do(next_page)
+            found += page.get("files", [])
+            if not page.get("nextPageToken"):
+                break
         # Drive compares names without regard to case; paths do not.
-        return (one for one in found if name is None or one["name"] == name)
+        return [one for one in found if name is None or one["name"] == name]
 
-    def _read(self, one: str) -> bytes:
-        found: bytes = self._do(self._files().get_media(fileId=one))
-        return found
-
-    def _do(self, request: Any) -> Any:
+    def _do(self, ask: Callable[[Any], Any]) -> Any:
         """Ask, again where Drive says so.
 
-        Raises FileNotFoundError, PermissionError, or Google's HttpError.
+        Raises FileNotFoundError, FileExistsError, PermissionError, TransportError where Drive
+        wants us to wait, or Google's HttpError.
         """
         from googleapiclient.errors import HttpError  # type: ignore[import-untyped]
-        from syft.sync.connections.drive.gdrive_retry import execute_with_retries
+        from syft.sync.connections.drive.gdrive_retry import is_retryable_error
 
-        try:
-            return execute_with_retries(request)
-        except HttpError as error:
-            if error.status_code == 404:
-                self._known.clear()
-                raise FileNotFoundError from error
-            if error.status_code == 403:
-                raise PermissionError from error
-            raise
+        for attempt in range(1, ATTEMPTS + 1):
+            if self._closed:
+                raise TimeoutError("this call was given up")
+            try:
+                return ask(self._service.files()).execute()
+            except Exception as error:
+                if attempt < ATTEMPTS and is_retryable_error(error):
+                    time.sleep(PAUSE * attempt)
+                    continue
+                if isinstance(error, HttpError):
+                    raise _in_our_words(error) from error
+                raise
+        raise AssertionError
+
+
+def _in_our_words(error: Any) -> Exception:
+    """What an answer of Drive means; the answer itself where nothing special."""
+    details = error.error_details if isinstance(error.error_details, list) else []
+    reasons = {one.get("reason") for one in details if isinstance(one, dict)}
+    if error.status_code == 404:
+        return FileNotFoundError()
+    if error.status_code == 409:
+        return FileExistsError()
+    if error.status_code == 403 and reasons & _NOT_ALLOWED:
+        return PermissionError()
+    if error.status_code in (403, 429):
+        return TransportError(
+            "Google Drive refused for now: too many requests, or its storage is full; the next "
+            "exchange tries again"
+        )
+    return error  # type: ignore[no-any-return]
+
+
+def _is_plain(name: str) -> bool:
+    """Whether a name can be part of a path; Drive would take any."""
+    return not any(char in "/\\" or ord(char) < 32 for char in name)
 
 
 def _quoted(text: str) -> str:

@@ -18,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 
 from datasites.errors import TransportError
 from datasites.share_options import kind_of
-from datasites.syftbox.drive import open_drive
+from datasites.syftbox.drive_sign_in import open_drive
 
 __all__ = ["FarShare", "advice"]
 
@@ -163,7 +163,9 @@ class FarShare:
         error = failed[0] if failed else TimeoutError("no answer in time")
         if not isinstance(error, FileNotFoundError | IsADirectoryError | NotADirectoryError):
             # Without the lock: who is still connecting in vain may hold it.
-            self._fs = None
+            given_up, self._fs = self._fs, None
+            if self.kind == "gdrive" and given_up is not None:
+                given_up.close()
         raise error
 
     def _connected(self) -> Any:

@@ -30,6 +30,7 @@ def clip_rows(rows: npt.NDArray[np.float64], bound: float) -> npt.NDArray[np.flo
     shopper is added or removed, by `bound`.
     """
     require_positive("bound", bound)
+    rows = np.asarray(rows, dtype=np.float64)  # in float32 a norm could end above the bound
     with np.errstate(over="ignore", invalid="ignore"):
         squares = np.einsum("ij,ij->i", rows, rows)
     norms = np.sqrt(squares)

@@ -48,7 +48,9 @@ class Files:
     def create(self, facts: dict[str, Any], owner: str, data: bytes | None) -> dict[str, Any]:
         if not all(self.facts(one) for one in facts.get("parents", [])):
             raise KeyError
-        return self._keep({**facts, "id": uuid.uuid4().hex}, owner, data)
+        if self.facts(facts["id"]):
+            raise FileExistsError
+        return self._keep(facts, owner, data)
 
     def update(
         self, one: str, changed: dict[str, Any], data: bytes | None, removed: str
@@ -88,15 +90,17 @@ class Files:
 
 
 def matches(query: str, facts: dict[str, Any]) -> bool:
-    """Whether a file is meant by `'id' in parents and trashed = false and name = '...'`."""
+    """Whether a file is meant: `('id' in parents or ...) and trashed = false and name = '...'`."""
     text = r"'((?:[^'\\]|\\.)*)'"
+    within = rf"{text} in parents"
     asked = re.fullmatch(
-        rf"{text} in parents and trashed = false(?: and name = {text})?", query, re.DOTALL
+        rf"\((.*? in parents)\) and trashed = false(?: and name = {text})?", query, re.DOTALL
     )
     assert asked, query
-    parent, name = (part and re.sub(r"\\(.)", r"\1", part) for part in asked.groups())
+    parents = [re.fullmatch(within, one)[1] for one in asked[1].split(" or ")]  # type: ignore[index]
+    name = asked[2] and re.sub(r"\\(.)", r"\1", asked[2])
     named = name is None or facts["name"].casefold() == name.casefold()
-    return parent in facts["parents"] and named
+    return named and bool(set(parents) & set(facts["parents"]))
 
 
 def application(folder: Path) -> Any:
@@ -107,6 +111,9 @@ def application(folder: Path) -> Any:
 
     def who() -> str:
         return request.headers.get("Authorization", "").removeprefix("Bearer ")
+
+    def seen(facts: dict[str, Any]) -> dict[str, Any]:
+        return {**facts, "ownedByMe": facts["owner"] == who()}
 
     def refused(code: int, reason: str) -> Any:
         told = {"code": code, "message": reason, "errors": [{"reason": reason, "message": reason}]}
@@ -122,13 +129,19 @@ def application(folder: Path) -> Any:
     def _missing(_: Exception) -> Any:
         return refused(404, "notFound")
 
+    @app.errorhandler(FileExistsError)
+    def _there(_: Exception) -> Any:
+        return refused(409, "fileIdInUse")
+
     @app.errorhandler(PermissionError)
     def _forbidden(_: Exception) -> Any:
         return refused(403, "insufficientFilePermissions")
 
     @app.get("/drive/v3/files")
     def _list() -> Any:
-        found = [one for one in files.all() if matches(request.args["q"], one)]
+        found = [seen(one) for one in files.all() if matches(request.args["q"], one)]
+        assert request.args["orderBy"] == "modifiedTime desc"
+        found.sort(key=lambda one: one["modifiedTime"], reverse=True)
         start, size = int(request.args.get("pageToken") or 0), int(request.args["pageSize"])
         answer: dict[str, Any] = {"files": found[start : start + size]}
         if start + size < len(found):
@@ -141,8 +154,14 @@ def application(folder: Path) -> Any:
         if facts is None:
             raise KeyError
         if request.args.get("alt") == "media":
-            return Response(files.content(one), mimetype=facts["mimeType"])
-        return jsonify(facts)
+            first, last = request.headers["Range"].removeprefix("bytes=").split("-")
+            part = files.content(one)[int(first) : int(last) + 1]
+            return Response(part, 206, mimetype=facts["mimeType"])
+        return jsonify(seen(facts))
+
+    @app.get("/drive/v3/files/generateIds")
+    def _ids() -> Any:
+        return jsonify({"ids": [uuid.uuid4().hex for _ in range(int(request.args["count"]))]})
 
     @app.post("/drive/v3/files")
     def _create() -> Any:

@@ -6,6 +6,7 @@ Google Drive by its real client, and a stand-in for Google.
 from __future__ import annotations
 
 import itertools
+import json
 import multiprocessing
 import signal
 import time
@@ -231,17 +232,17 @@ class TestGoogleDrive(ServerContract):
     def test_two_who_make_the_same_folder_at_once_find_each_others_objects(self, share):
         one, other = share(), share()
         one.put("root/x", b"1")
-        files = one._far._connected()._files()
-        above = one._far._connected()._folders(f"{one._far._root}")[0]
-        for name in ("both", "both"):
-            facts = {"name": name, "mimeType": drive.FOLDER, "parents": [above]}
-            files.create(body=facts).execute()
+        drive_of_one, drive_of_other = one._far._connected(), other._far._connected()
+        above = one._far._root
+        for _ in range(2):
+            made = drive_of_one._new_id()
+            facts = {"id": made, "name": "both", "mimeType": drive.FOLDER}
+            facts["parents"] = drive_of_one._folders(above)
+            drive_of_one._do(lambda files, facts=facts: files.create(body=facts))
         one.put("both/first", b"1")
-        twin = other._far._connected()
-        twin._known[f"{other._far._root}/both"] = (
-            time.monotonic(),
-            [other._far._connected()._folders(f"{other._far._root}/both")[1]],
-        )
+        younger = drive_of_other._folders(f"{above}/both")[1]
+        facts = {"id": drive_of_other._new_id(), "name": "second", "parents": [younger]}
+        drive_of_other._do(lambda files: files.create(body=facts))
         other.put("both/second", b"2")
         reader = share()
         assert [name for name, _ in reader.files("both")] == ["first", "second"]
@@ -249,22 +250,112 @@ class TestGoogleDrive(ServerContract):
         reader.delete("both")
         assert share().folders("") == ["root"]
 
-    def test_what_is_anothers_is_taken_out_of_the_share(self, server, share):
+    @pytest.fixture
+    def two(self, server):
+        """The same share with the accounts of two people."""
         address = _empty(server)
-        mine = ObjectStore(address, options=server.options)
         token = {"token_file": str(write_token(server.folder, "other"))}
-        theirs = ObjectStore(address, options=server.options | token)
-        theirs.put("inbox/job", b"1")
-        assert mine.get("inbox/job", 5) == b"1"
-        mine.delete("inbox/job")
-        assert mine.files("inbox") == theirs.files("inbox") == []
-        mine.put("inbox/job", b"2")
-        assert theirs.get("inbox/job", 5) == b"2"
+        return (
+            ObjectStore(address, options=server.options),
+            ObjectStore(address, options=server.options | token),
+        )
+
+    def test_what_is_anothers_is_taken_out_of_the_share(self, two):
+        mine, theirs = two
+        for text in (b"1", b"2"):
+            theirs.put("inbox/job", text)
+            assert mine.get("inbox/job", 5) == text
+            mine.delete("inbox/job")
+            assert mine.files("inbox") == theirs.files("inbox") == []
+            assert theirs.get("inbox/job", 5) is None
+        mine.put("inbox/job", b"3")
+        assert theirs.get("inbox/job", 5) == b"3"
+
+    @pytest.mark.attack
+    def test_who_writes_later_under_anothers_name_does_not_stay_there(self, two):
+        mine, theirs = two
+        mine.put("me/version.json", b"1")
+        theirs.put("me/version.json", b"9")
+        mine.put("me/version.json", b"2")
+        assert mine.get("me/version.json", 5) == theirs.get("me/version.json", 5) == b"2"
+        assert len(mine.files("me")) == 1
+
+    @pytest.mark.attack
+    def test_an_object_that_grows_after_it_was_listed_is_not_read_whole(self, two, monkeypatch):
+        mine, theirs = two
+        theirs.put("a/x", b"12")
+        find = drive.DriveFolder._find
+
+        def then_grown(self, path):
+            found = find(self, path)
+            monkeypatch.undo()
+            theirs.put("a/x", bytes(300_000))
+            return found
+
+        monkeypatch.setattr(drive.DriveFolder, "_find", then_grown)
+        assert len(mine._far._connected().cat_file(mine._far._path("a/x"), 0, 10)) == 10
+
+    @pytest.mark.attack
+    def test_names_that_are_no_names_and_endless_listings_do_no_harm(self, share, monkeypatch):
+        store = share()
+        store.put("a/x", b"1")
+        folder = store._far._connected()
+        parents = folder._folders(store._far._path("a"))
+        for name in ("zz/../phantom", "b\\c", "\x01"):
+            facts = {"id": folder._new_id(), "name": name, "parents": parents}
+            folder._do(lambda files, facts=facts: files.create(body=facts))
+        assert store.files("a") == [("x", 1)]
+        monkeypatch.setattr(drive, "PAGE", 1)
+        monkeypatch.setattr(drive, "MOST_PAGES", 2)
+        assert len(folder.ls(store._far._path("a"))) <= 2
+
+    def test_a_call_that_was_given_up_does_nothing_later(self, share):
+        store = share()
+        store.put("a/x", b"1")
+        given_up = store._far._connected()
+        given_up.close()
+        with pytest.raises(TimeoutError):
+            given_up.pipe_file(store._far._path("a/x"), b"2")
+        assert share().get("a/x", 5) == b"1"
+
+    @pytest.mark.parametrize(
+        ("reason", "expected"),
+        [
+            ("insufficientFilePermissions", PermissionError),
+            ("userRateLimitExceeded", TransportError),
+            ("storageQuotaExceeded", TransportError),
+            ("", TransportError),
+        ],
+    )
+    def test_not_now_is_not_taken_for_not_allowed(self, reason, expected):
+        from googleapiclient.errors import HttpError
+        from httplib2 import Response
+
+        told = json.dumps({"error": {"errors": [{"reason": reason}], "message": "hunter2"}})
+        error = HttpError(Response({"status": 403}), told.encode())
+        found = drive._in_our_words(error)
+        assert type(found) is expected
+        assert "hunter2" not in str(found)
+
+    @pytest.mark.attack
+    @pytest.mark.parametrize("name", ["nowhere-to-be-found", "a-file"])
+    def test_what_is_no_folder_is_refused(self, server, share, name):
+        store = share()
+        store.put("a/x", b"1")
+        one = store._far._connected()._find(store._far._path("a/x"))["id"]
+        address = f"gdrive://{one if name == 'a-file' else name}"
+        with pytest.raises(TransportError, match="folder"):
+            ObjectStore(address, options=server.options).get("x", 5)
 
     def test_a_listing_that_lags_behind_does_not_make_an_object_twice(self, share, monkeypatch):
         store = share()
         store.put("a/x", b"1")
-        monkeypatch.setattr(drive.DriveFolder, "_children", lambda *_: iter(()))
+        lags = drive.DriveFolder._children
+
+        def without_files(self, folders, name=None):
+            return [one for one in lags(self, folders, name) if one["mimeType"] == drive.FOLDER]
+
+        monkeypatch.setattr(drive.DriveFolder, "_children", without_files)
         store.put("a/x", b"2")
         assert store.get("a/x", 5) == b"2"
         monkeypatch.undo()
