@@ -11,7 +11,6 @@ from recsys.federation.merges import (
 from recsys.federation.rules import (
     DEFAULT_MERGE,
     Merge,
-    describe_merges,
     merge_named,
     merge_names,
 )
@@ -34,7 +33,6 @@ __all__ = [
     "ServerYogi",
     "Update",
     "capped_fedavg",
-    "describe_merges",
     "fedavg",
     "merge_named",
     "merge_names",

@@ -27,7 +27,7 @@ from recsys.federation.server import (
 )
 from recsys.federation.update import Update
 
-__all__ = ["DEFAULT_MERGE", "Merge", "describe_merges", "merge_named", "merge_names"]
+__all__ = ["DEFAULT_MERGE", "Merge", "merge_named", "merge_names"]
 
 Array = npt.NDArray[np.float64]
 
@@ -190,8 +190,3 @@ def merge_named(name: str) -> Merge:
     if name not in _MERGES:
         raise ModelError(f"Expected a merge of {', '.join(merge_names())}; found {name!r}.")
     return _MERGES[name]
-
-
-def describe_merges() -> str:
-    """One line a merge, 'name: what it does', for help texts."""
-    return "\n".join(f"{merge.name}: {merge.about}" for merge in _MERGES.values())

@@ -18,7 +18,7 @@ from rich.markup import escape
 
 from datasites.errors import BudgetError, LedgerError, LedgerWriteError, ReviewError
 from recsys.errors import ToyFedError
-from recsys.federation import describe_merges
+from recsys.federation import merge_names
 
 __all__ = [
     "DatasiteHomeOption",
@@ -43,7 +43,11 @@ ShareOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 MergeOption = Annotated[
-    str, typer.Option(help=f"How merchants' updates become one.\n\n{describe_merges()}")
+    str,
+    typer.Option(
+        help=f"How merchants' updates become one: {', '.join(merge_names())}. "
+        "`toyfed recipes` says what each does."
+    ),
 ]
 DatasiteHomeOption = Annotated[
     Path,

@@ -21,6 +21,7 @@ def recipes(
     """List the recipes, or show one's page: what it learns, what it releases, when to choose it."""
     from datasites.recipes import recipe_named
     from datasites.recipes.pages import recipe_pages
+    from recsys.federation import DEFAULT_MERGE, merge_named, merge_names
 
     pages = {page.name: page for page in recipe_pages()}
     if name is not None:
@@ -34,6 +35,11 @@ def recipes(
         for page in pages.values():
             table.add_row(f"[bold]{page.name}[/]\n{page.title}", page.learns, page.choose)
         console.print(table)
+        merges = Table("--merge", "how merchants' updates become one model")
+        for merge in merge_names():
+            usual = "  (what is done if nothing is said)" if merge == DEFAULT_MERGE else ""
+            merges.add_row(merge, merge_named(merge).about + usual)
+        console.print(merges)
         console.print("More about one: toyfed recipes NAME. Use it: toyfed study new --recipe NAME")
         return
     page = pages[name]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from datasites.recipes.pages import recipe_pages
+from recsys.federation import merge_named, merge_names
 
 __all__ = ["page"]
 
@@ -21,3 +22,11 @@ def page() -> None:
             st.subheader(recipe.title, anchor=False)
             st.code(f"toyfed study new NAME --recipe {recipe.name}", language=None)
             st.markdown(recipe.markdown())
+    st.subheader("How updates become one model", anchor=False)
+    st.caption("The *merge* of a study. It changes nothing about privacy.")
+    st.table(
+        {
+            "merge": [f"`{name}`" for name in merge_names()],
+            "what it does": [merge_named(name).about for name in merge_names()],
+        }
+    )

@@ -9,7 +9,7 @@ import streamlit as st
 
 from datasites.study.home import ScientistHome
 from recsys.errors import ToyFedError
-from recsys.federation import DEFAULT_MERGE, merge_names
+from recsys.federation import DEFAULT_MERGE, merge_named, merge_names
 from ui.web.charts import expected_chart
 from ui.web.doors import Action, demand
 from ui.web.plain import plain_error
@@ -64,6 +64,7 @@ def show_compose(home: ScientistHome) -> None:
             merge_names(),
             index=merge_names().index(DEFAULT_MERGE),
             key="new-merge",
+            format_func=lambda one: f"{one} · {merge_named(one).about}",
             help="How updates become one model. Changes nothing about privacy.",
         )
     values = {
