@@ -12,6 +12,7 @@ from recsys.errors import ModelError
 from recsys.models.private_als.plan import Plan, als_phase
 from recsys.models.private_als.settings import PrivateALSSettings, SpeedSettings
 from recsys.models.private_als.statistics import (
+    MOST_COUNT,
     ShopperSide,
     Statistics,
     full_matrices,
@@ -139,6 +140,7 @@ def _gram_weights(counts: Float, settings: PrivateALSSettings) -> Float:
     """What G is multiplied by for each toy, float64 [n_items]."""
     if settings.outer_products:
         return np.full(len(counts), settings.alpha)
+    counts = np.minimum(counts, MOST_COUNT)
     share = counts / max(1.0, float(counts.sum()))
     return np.asarray(settings.alpha + settings.popularity_weight * share)
 

@@ -11,14 +11,14 @@ from recsys.privacy._validate import (
     require_between,
     require_count,
     require_known,
-    require_not_negative,
-    require_positive,
 )
 
 __all__ = ["PrivateALSSettings", "SpeedSettings"]
 
 _MOST_FACTORS = 128
 _MOST_ROUNDS = 500
+_MOST = 1e12
+_LEAST_SHARE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -86,13 +86,15 @@ class PrivateALSSettings:
         require_count("seed", self.seed, least=0)
         require_between("count_exponent", self.count_exponent, 0.0, 0.5)
         for name in ("counts_share", "als_share"):
-            require_positive(name, getattr(self, name))
+            require_between(name, getattr(self, name), _LEAST_SHARE, 1.0 / _LEAST_SHARE)
         if not isinstance(self.outer_products, bool):
             raise PrivacyError(
                 f"Expected outer_products to be true or false, found {self.outer_products!r}."
             )
+        # Numbers whose squares and quotients stay far from the limits of floating point: beyond
+        # them a bound on what one shopper adds may not hold.
         for name in ("quality_share", "alpha", "popularity_weight"):
-            require_not_negative(name, getattr(self, name))
+            require_between(name, getattr(self, name), 0.0, _MOST)
         for name in (
             "clip",
             "weight_bound",
@@ -102,7 +104,7 @@ class PrivateALSSettings:
             "item_regularization",
             "init_scale",
         ):
-            require_positive(name, getattr(self, name))
+            require_between(name, getattr(self, name), 1.0 / _MOST, _MOST)
 
     @property
     def half_size(self) -> int:

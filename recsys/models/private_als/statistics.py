@@ -19,6 +19,7 @@ __all__ = [
     "ShopperSide",
     "Statistics",
     "adaptive_weights",
+    "bounded_counts",
     "full_matrices",
     "half_matrices",
     "shopper_side",
@@ -28,6 +29,9 @@ __all__ = [
 
 Float = npt.NDArray[np.float64]
 _HAIR = 1.0 - 2.0**-40
+MOST_COUNT = 1e12
+"""Largest count of a toy; squares and quotients of what it gives stay far from the limits of
+floating point."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -120,12 +124,24 @@ def adaptive_weights(bought: csr_matrix, counts: Float, settings: PrivateALSSett
 
     Privacy: stays at the merchant; a row depends on that shopper's purchases and public counts.
     """
-    power = np.asarray(counts, dtype=np.float64) ** -settings.count_exponent
+    power = bounded_counts(counts) ** -settings.count_exponent
     values = power[bought.indices]
     rows = np.repeat(np.arange(bought.shape[0]), np.diff(bought.indptr))
     squared = np.bincount(rows, weights=values**2, minlength=bought.shape[0])
     values = values * (np.sqrt(settings.weight_bound / squared[rows]) * _HAIR)
     return csr_matrix((values, bought.indices, bought.indptr), shape=bought.shape)
+
+
+def bounded_counts(counts: npt.NDArray[np.floating]) -> Float:
+    """Counts as float64 [n_items] in [1, `MOST_COUNT`]; what is not a number is 1.
+
+    The counts come with the state, which the approval does not bind: with counts of 1e308 the
+    squared weights of a shopper who bought nothing else would vanish, and dividing by them would
+    lift her, and her alone, above every noise.
+
+    Privacy: touches public counts only.
+    """
+    return np.clip(np.nan_to_num(np.asarray(counts, dtype=np.float64), nan=1.0), 1.0, MOST_COUNT)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -59,6 +59,32 @@ def test_statistics(
         assert before.outer.size == after.outer.size == 0
 
 
+EXTREMES = [5e-324, 1e-308, 1e-154, 1.0, 7.0, 1e154, 1e200, 1.7e308]
+
+
+@pytest.mark.attack
+@given(st.data(), markets(least=1), settings_of_any_kind())
+def test_no_state_lifts_a_shopper_above_the_noise(
+    data: st.DataObject, market: Interactions, settings: PrivateALSSettings
+) -> None:
+    """The state is not bound by the approval: a data scientist may send any counts and vectors."""
+    shopper = data.draw(st.integers(0, market.n_shoppers - 1))
+    of_toys = st.lists(st.sampled_from(EXTREMES), min_size=market.n_items, max_size=market.n_items)
+    counts = np.array(data.draw(of_toys))
+    sizes = st.sampled_from([0.0, -0.0, 1e-38, -1.0, 1.0, 1e20, 3e38, -3e38])
+    cells = market.n_items * settings.factors
+    drawn = data.draw(st.lists(sizes, min_size=cells, max_size=cells))
+    embeddings = np.array(drawn, dtype=np.float32).reshape(market.n_items, settings.factors)
+    before = statistics(market, embeddings, counts, settings)
+    after = statistics(without(market, shopper), embeddings, counts, settings)
+    gram, *outer, linear = planned(settings, "als-1")
+    for name, bound in (("gram", gram), ("linear", linear), ("outer", sum(outer))):
+        whole, rest = getattr(before, name), getattr(after, name)
+        assert np.isfinite(whole).all()
+        assert np.isfinite(rest).all()
+        assert np.linalg.norm(whole - rest) <= bound * ROUNDING
+
+
 def test_the_bounds_are_reached_so_they_are_not_loose() -> None:
     settings = PrivateALSSettings(
         factors=3,
