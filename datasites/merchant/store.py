@@ -52,23 +52,26 @@ def add_data(
     bought, report = read_purchases(purchases, public, dict(columns or {}))
     shop = Shop.from_split(home.settings.name, bought.split_or_leave_one_out())
     report = report.merged(catalogue_report)
-    forgotten = remembered(home, shop.all.shopper_ids.astype(str))
-    shop = shop.rows(~forgotten)
-    if (home.data / "shop.parquet").exists() and _has_released(home):
-        raise ReviewError(
-            "expected a datasite without runs; studies have already run on the data that is here, "
-            "and what they cost was booked for just these purchases. For new data export the "
-            "ledger (`toyfed datasite ledger export FILE`) and make a new datasite with `toyfed "
-            "datasite init ... --spent-before FILE`: what these shoppers have spent counts there."
-        )
-    # Both are whole on the disk before either takes its place: toys are numbered by the catalogue.
-    with (
-        data_turn(home),
-        atomic_path(home.data / "shop.parquet", 0o600) as new_shop,
-        atomic_path(home.data / "catalogue.parquet") as new_catalogue,
-    ):
-        write_catalogue(new_catalogue, public)
-        write_shop(new_shop, shop, public)
+    with data_turn(home):
+        # Within the turn: who asks to be forgotten meanwhile waits, and is taken out afterwards.
+        forgotten = remembered(home, shop.all.shopper_ids.astype(str))
+        shop = shop.rows(~forgotten)
+        if (home.data / "shop.parquet").exists() and _has_released(home):
+            raise ReviewError(
+                "expected a datasite without runs; studies have already run on the data that is "
+                "here, and what they cost was booked for just these purchases. For new data export "
+                "the ledger (`toyfed datasite ledger export FILE`) and make a new datasite with "
+                "`toyfed datasite init ... --spent-before FILE`: what these shoppers have spent "
+                "counts there."
+            )
+        # Both are whole on the disk before either takes its place: toys are numbered by the
+        # catalogue.
+        with (
+            atomic_path(home.data / "shop.parquet", 0o600) as new_shop,
+            atomic_path(home.data / "catalogue.parquet") as new_catalogue,
+        ):
+            write_catalogue(new_catalogue, public)
+            write_shop(new_shop, shop, public)
     facts = {
         "added_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "source": purchases.name,

@@ -77,6 +77,8 @@ def evaluate(
     targets: Interactions,
     ks: Sequence[int] = KS,
     popularity: tuple[npt.NDArray[np.integer], int] | None = None,
+    *,
+    alone: bool = False,
 ) -> Evaluation:
     """Rank the targets among all toys and measure hr, ndcg, recall, mrr, coverage and novelty.
 
@@ -92,11 +94,16 @@ def evaluate(
         ks: lengths of list.
         popularity: ([n_items] shoppers per toy, shoppers in all) for novelty; the histories
             themselves by default.
+        alone: score each shopper in a call of her own. Products of many rows at once are summed in
+            an order that depends on how many there are, so that one shopper more can change the
+            last bits of all others, and a model made for it turns last bits into ranks. Figures
+            whose noise is made for one shopper's change need it.
 
     Raises:
         ModelError: rows or catalogues that do not fit, or scores of another shape.
 
-    Privacy: reads every shopper's purchases; stays at the merchant.
+    Privacy: reads every shopper's purchases; stays at the merchant. What is to be released under
+    noise is measured with `alone`.
     """
     if targets.n_shoppers != histories.n_shoppers or targets.n_items != histories.n_items:
         raise ModelError(
@@ -110,7 +117,8 @@ def evaluate(
     longest = max(ks)
     lists = np.full((rows.size, longest), -1, dtype=np.int32)
     parts: list[dict[str, Floats]] = []
-    for block in chunks(rows.size, histories.n_items):
+    each = np.arange(rows.size, dtype=np.int64).reshape(-1, 1)
+    for block in each if alone else chunks(rows.size, histories.n_items):
         known, wanted = histories.rows(rows[block]), targets.rows(rows[block])
         scores = _checked(scorer(known), known)
         pairs = np.unique(np.stack([wanted.row_index, wanted.items.astype(np.int64)]), axis=1)

@@ -75,6 +75,9 @@ class Recommender(ABC):
         Toys in the history are scored like any other; masking them is the caller's choice. An
         empty history gets a row too (zeros where a model knows nothing about a stranger). The
         array is new: the caller may write into it.
+
+        The last bits of a row may depend on how many stand beside it: score for a release one
+        row at a time (`evaluate(..., alone=True)`).
         """
 
     def contributions(

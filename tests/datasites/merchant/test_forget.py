@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -72,6 +73,22 @@ def test_she_does_not_come_back_with_the_next_file(
     assert forget(home, "kim")
     assert not forget(home, "zoe")
     add_data(home, *files)
+    assert histories(home) == without("kim")
+
+
+def test_she_does_not_come_back_with_a_file_that_is_handed_over_just_then(
+    home: MerchantHome, files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asking = threading.Thread(target=forget, args=(home, "kim"))
+
+    def meanwhile(_home: MerchantHome) -> bool:
+        asking.start()
+        asking.join(1.0)  # she has to wait for the file, or is done before it
+        return False
+
+    monkeypatch.setattr("datasites.merchant.store._has_released", meanwhile)
+    add_data(home, *files)
+    asking.join(30)
     assert histories(home) == without("kim")
 
 

@@ -10,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys.data.interactions import Interactions
+from recsys.evaluation import evaluate
+from recsys.models import SharedEmbeddings
 from recsys.models.private_als import (
     PrivateALSSettings,
     exact_counts,
@@ -57,6 +59,30 @@ def test_statistics(
     else:
         assert outer == []
         assert before.outer.size == after.outer.size == 0
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize(("shoppers", "toys"), [(31, 40), (13, 100), (5, 300), (8, 40), (16, 40)])
+def test_nobodys_figures_change_with_who_stands_beside_her(shoppers: int, toys: int) -> None:
+    """A state of nearly equal vectors turns last bits of scores into ranks."""
+    rng = np.random.default_rng(0)
+    vectors = np.repeat(rng.standard_normal((1, 64)), toys, axis=0).astype(np.float32)
+    for _ in range(3):
+        cells = np.arange(toys), rng.integers(0, 64, toys)
+        vectors[cells] = np.nextafter(vectors[cells], np.float32(10))
+    model = SharedEmbeddings(vectors, alpha=2.0, regularization=0.01)
+
+    def figures(n: int, target: int) -> np.ndarray:
+        known = Interactions.from_lists([[0]] * n, toys)
+        wanted = Interactions.from_lists([[target]] * n, toys)
+        measured = evaluate(model, known, wanted, alone=True).per_shopper
+        return np.column_stack([measured["hr@10"], measured["ndcg@10"]])
+
+    bound = math.sqrt(2 / 4 + 1) * ROUNDING
+    for target in range(1, toys):
+        whole, rest = figures(shoppers, target), figures(shoppers - 1, target)
+        assert np.array_equal(whole[1:], rest)
+        assert np.linalg.norm(exact_quality(whole) - exact_quality(rest)) <= bound
 
 
 EXTREMES = [5e-324, 1e-308, 1e-154, 1.0, 7.0, 1e154, 1e200, 1.7e308]
