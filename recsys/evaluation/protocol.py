@@ -113,12 +113,13 @@ def evaluate(
     if not ks or min(ks) < 1:
         raise ModelError(f"Expected list lengths of at least 1, found {tuple(ks)}.")
     scorer = score.score if isinstance(score, Recommender) else score
+    if alone:
+        scorer = _one_by_one(scorer)
     rows = np.flatnonzero(targets.lengths > 0)
     longest = max(ks)
     lists = np.full((rows.size, longest), -1, dtype=np.int32)
     parts: list[dict[str, Floats]] = []
-    each = np.arange(rows.size, dtype=np.int64).reshape(-1, 1)
-    for block in each if alone else chunks(rows.size, histories.n_items):
+    for block in chunks(rows.size, histories.n_items):
         known, wanted = histories.rows(rows[block]), targets.rows(rows[block])
         scores = _checked(scorer(known), known)
         pairs = np.unique(np.stack([wanted.row_index, wanted.items.astype(np.int64)]), axis=1)
@@ -173,6 +174,14 @@ def combine(evaluations: Sequence[Evaluation]) -> Evaluation:
         first.ks,
         first.n_items,
     )
+
+
+def _one_by_one(score: Score) -> Score:
+    def scores(rows: Interactions) -> npt.NDArray[np.float32]:
+        each = [score(rows.rows([row])) for row in range(rows.n_shoppers)]
+        return np.concatenate(each) if each else score(rows)
+
+    return scores
 
 
 def _checked(scores: npt.NDArray[np.float32], rows: Interactions) -> npt.NDArray[np.float32]:
