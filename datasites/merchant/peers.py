@@ -10,7 +10,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import structlog
 
 from datasites.errors import PeerError, ReviewError, SettingsError
 from datasites.merchant.home import MerchantHome
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
     from datasites.syftbox import MerchantLink
 
 __all__ = ["approve", "carry_out", "is_revoked", "revoke", "seen"]
+
+log = structlog.get_logger()
 
 
 def approve(
@@ -144,8 +149,21 @@ def carry_out(home: MerchantHome, ledger: Ledger, link: MerchantLink) -> None:
     }
     text = json.dumps(facts)
     file = home.private / "peers.json"
+    asked_before = _asked(file)
+    for peer in found:
+        if peer.state == "requested_by_peer" and peer.email not in asked_before:
+            log.info("somebody asks to pair: toyfed datasite pair", peer=peer.email)
     if not file.exists() or file.read_bytes() != text.encode():
         atomic_write_text(file, text, mode=0o600)
+
+
+def _asked(file: Path) -> set[str]:
+    """Who had asked when the list was last written; a damaged list only costs a line in the log."""
+    try:
+        listed = json.loads(file.read_bytes())["peers"]
+        return {one["email"] for one in listed if one["state"] == "requested_by_peer"}
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()
 
 
 def seen(home: MerchantHome, ledger: Ledger) -> dict[str, Any]:

@@ -221,6 +221,7 @@ class Service:
         request = desk.file_request(self.home, self.ledger, submission, proposal)
         if request.status == "pending":
             self._in_review.add(submission.job)
+            log.info("a study waits for your decision", study=proposal.study, by=submission.sender)
             return False
         status = "done" if request.status == "approved" else "refused"
         return self._answer(submission, status, request.status_text, {})
@@ -309,9 +310,15 @@ class Service:
 
 
 def serve(
-    home: MerchantHome, *, once: bool = False, stop: Callable[[], bool] | None = None
+    home: MerchantHome,
+    *,
+    once: bool = False,
+    stop: Callable[[], bool] | None = None,
+    begun: Callable[[], None] = lambda: None,
 ) -> None:
     """Run the service until `stop` says so or SIGTERM comes; with `once`, a single pass.
+
+    `begun` is called once this service is the only one of its home.
 
     Raises SandboxError at once where remote code could not be isolated, unless the merchant's
     settings say `unsafe_no_sandbox = true`.
@@ -334,12 +341,15 @@ def serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)
     with _only_one(home):
+        begun()
         service: Service | None = None
         pulse, pace, trouble = Heartbeat(home), Pace(home.settings.poll_seconds), ""
         while True:
             try:
                 if service is None:
                     ledger = Ledger.open(home.ledger_path)
+                    # Before our keys are shown in the share: they might push another's aside.
+                    Witnesses(home, ledger).check()
                     link = MerchantLink(home.settings.email, home.root, home.settings.share)
                     service = Service(home, link, ledger)
                     service.recover()

@@ -44,16 +44,23 @@ def set_stock(home: MerchantHome, file: Path, catalogue: Catalogue) -> tuple[int
     wanted = [name for name in ("item_id", "quantity") if name in table.names]
     known, others = set(catalogue.item_ids), 0
     found: set[str] = set()
+    listed: set[str] = set()
     for batch in table.batches(wanted, ReadReport()):
         toys = as_text(batch.columns["item_id"])
-        if "quantity" in batch.columns:
-            left, _, _ = as_numbers(batch.columns["quantity"])
-            toys = toys.filter(~(left <= 0))  # one that is no number counts as in stock
         named = toys.to_pylist()
-        found.update(toy for toy in named if toy in known)
+        listed.update(toy for toy in named if toy in known)
         others += sum(toy not in known for toy in named)
+        if "quantity" in batch.columns:
+            left, _, bad = as_numbers(batch.columns["quantity"])
+            if bad.any():
+                raise DataError(
+                    f"Expected numbers in the column quantity, found another text in line "
+                    f"{int(batch.lines[bad][0])}. Correct it, or leave it blank for 'in stock'."
+                )
+            toys = toys.filter(~(left <= 0))  # a blank one counts as in stock
+        found.update(toy for toy in toys.to_pylist() if toy in known)
     ids = sorted(found)
-    if not ids:
+    if not listed:
         raise DataError(
             "Expected toys of this datasite's catalogue, found none of them in the list. "
             "Does its item_id column hold the catalogue's ids?"

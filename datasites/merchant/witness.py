@@ -7,6 +7,9 @@ nobody else can read or forge it. One is written before any release leaves, so t
 least as new as whatever left. A ledger that lacks what a witness saw is an older copy: nothing
 runs.
 
+A datasite that begins anew under an address whose witness another ledger sealed does not run: a
+second home, made by mistake, would give its shoppers their whole budget again.
+
 What the share's owner can do is to hold a witness back, or to show an old one. An old one says less
 than the ledger knows and raises no alarm. A missing one is noted and written anew: refusing to run
 would let anybody who may delete there stop a merchant for ever. Whoever does not trust the share
@@ -31,10 +34,12 @@ from datasites.private import check_private_file, private_folder
 from recsys.errors import ToyFedError
 from recsys.files import atomic_write_bytes, atomic_write_text
 
-__all__ = ["Witnesses", "written_places"]
+__all__ = ["STARTED_ANEW", "Witnesses", "written_places"]
 
 log = structlog.get_logger()
 
+STARTED_ANEW = "started anew"
+"""Note by which the merchant says that a witness of another datasite may be written over."""
 _MOST_BYTES = 64 * 1024
 _NONCE = 12
 _KEY = "witness.key"
@@ -75,7 +80,8 @@ class Witnesses:
     def check(self) -> None:
         """Look at every witness that can be reached; others are told of in the log.
 
-        Raises: RestoredError if the ledger lacks what one of them saw.
+        Raises: RestoredError if the ledger lacks what one of them saw, or is new where another's
+            was.
         """
         for name in self._places:
             self._look(name)
@@ -142,9 +148,24 @@ class Witnesses:
             return None, True
         seen = self._unseal(sealed)
         if seen is None:
+            self._refuse_another(name)
             what = "holds something that is not this datasite's; it is written anew"
             self._say(name, what, booked=name in self._written)
         return seen, True
+
+    def _refuse_another(self, name: str) -> None:
+        """A ledger that has never begun must not push that of another datasite aside."""
+        if self._written or self._ledger.runs() or self._ledger.spent_ever().epsilon > 0:
+            return  # known here already: anybody may write there, which is no reason to stop
+        if any(entry.kind == STARTED_ANEW for entry in self._ledger.entries()):
+            return
+        raise RestoredError(
+            f"Expected {name} to hold nothing yet of {self._email}, found what another datasite of "
+            "this address remembers of its ledger. Nothing runs. If that was yours, export its "
+            "ledger and begin with `toyfed datasite init ... --spent-before FILE`: otherwise what "
+            "these shoppers have spent is forgotten. If nobody of its shoppers is here, `toyfed "
+            "datasite ledger start-anew --by YOU` goes on and writes over it."
+        )
 
     def _write(self, name: str, now: Sighting) -> bool:
         try:

@@ -36,10 +36,11 @@ from recsys.federation import DEFAULT_MERGE
 from recsys.files import atomic_write_text
 from recsys.privacy import Budget
 
-__all__ = ["Story", "StorySettings"]
+__all__ = ["Story", "StorySettings", "check_folder"]
 
 SCIENTIST = "scientist@toyfed.local"
 _WAIT_SECONDS = 120.0
+_MARKER = "demo.marker"
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,17 @@ class StorySettings:
     merge: str = DEFAULT_MERGE
     seed: int = 0
     study: str = "toys"
+
+
+def check_folder(root: Path) -> None:
+    """Raise SettingsError unless a folder may be emptied: it is empty, or an earlier demo's."""
+    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+        if root.is_dir() and (root / _MARKER).exists():
+            return
+        raise SettingsError(
+            f"expected {root} to be empty or an earlier demo's folder, found other files. "
+            "Choose another with --workdir."
+        )
 
 
 class Story:
@@ -75,15 +87,10 @@ class Story:
     def prepare_folder(self) -> None:
         """Empty the working folder. Raises SettingsError if it is not an earlier demo's."""
         root = self.settings.workdir
-        marker = root / "demo.marker"
-        if root.exists() and any(root.iterdir()) and not marker.exists():
-            raise SettingsError(
-                f"expected {root} to be empty or an earlier demo's folder, found other files. "
-                "Choose another with --workdir."
-            )
+        check_folder(root)
         shutil.rmtree(root, ignore_errors=True)
         self.share.mkdir(parents=True)
-        atomic_write_text(marker, "made by toyfed demo; it may delete this folder\n")
+        atomic_write_text(root / _MARKER, "made by toyfed demo; it may delete this folder\n")
 
     def open_datasites(self) -> None:
         """Each merchant: datasite init, add-data, serve."""

@@ -88,9 +88,13 @@ def check_peer(party: Party, email: str) -> None:
     """Raise PeerError unless `email` is an accepted peer whose shown key is the pinned one."""
     state = party.book.state(check_email(email))
     if state != "accepted" or not party.book.has_key(email):
+        found = {
+            "requested_by_me": "that you asked and the words were not compared yet",
+            "requested_by_peer": "that they asked and the words were not compared yet",
+        }.get(state, state or "no request")
         raise PeerError(
-            f"expected {email} to be paired, found {state or 'no request'}. "
-            "Request the pairing, let them approve it, and sync"
+            f"expected {email} to be paired, found {found}. `toyfed study pair {email}` shows how "
+            "to go on"
         )
     check_shown_key(party.connection, email)
 

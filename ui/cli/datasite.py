@@ -163,8 +163,9 @@ def serve(
     from datasites.merchant.service import serve
 
     opened = MerchantHome.open(home)
-    console.print(f"Serving [bold]{opened.settings.name}[/]; Ctrl-C stops.")
-    serve(opened, once=once)
+    name = escape(opened.settings.name)
+    told = f"Serving [bold]{name}[/]" + ("." if once else "; Ctrl-C stops.")
+    serve(opened, once=once, begun=lambda: console.print(told))
 
 
 @app.command()

@@ -69,10 +69,14 @@ def demo(
 ) -> None:
     """Run a marketplace: datasites, a study under privacy, a report, and the web page."""
     os.environ.setdefault("PRE_SYNC", "false")
+    from datasites.recipes import recipe_named
+
     merge_named(merge)  # a name that is wrong ends here, before any datasite opens
+    recipe_named(recipe).complete({})
     with console.status("waking up PySyft ..."):
         from datasites.simulation import Story, StorySettings
         from datasites.simulation.report import build_report, write_manifest
+        from datasites.simulation.story import check_folder
         from recsys.evaluation import Report
         from recsys.files import atomic_write_text
 
@@ -86,6 +90,7 @@ def demo(
         merge=merge,
         seed=seed,
     )
+    check_folder(settings.workdir)
     with result.phase("data"):
         marketplace = _marketplace(data, merchants, seed)
     story = Story(settings, marketplace, tell=lambda text: console.print(text, highlight=False))

@@ -143,6 +143,21 @@ def accept_restore(
     console.print(budget_in_words(book))
 
 
+@app.command("start-anew")
+@guarded
+def start_anew(by: ByOption, home: DatasiteHomeOption = HOME) -> None:
+    """Begin under an address that another datasite had, whose shoppers are not those here.
+
+    If some of them are: make the datasite with `init --spent-before` instead, or their privacy is
+    spent twice.
+    """
+    from datasites.merchant import Ledger, MerchantHome
+    from datasites.merchant.witness import STARTED_ANEW
+
+    Ledger.open(MerchantHome.open(home).ledger_path).note(STARTED_ANEW, {"by": by})
+    console.print("Noted in the ledger. What another datasite left is written over from now on.")
+
+
 @app.command("rebuild-head")
 @guarded
 def rebuild_head(

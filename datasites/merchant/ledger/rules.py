@@ -271,7 +271,12 @@ def _waiting(books: Books, request_id: str) -> Request:
         raise ReviewError("There is no request of this id. List the requests to see those waiting.")
     if known.state != "waiting":
         raise ReviewError(
-            f"Request '{request_id}' was {known.state} before. Ask its sender to submit it anew."
+            f"Study '{known.study}' was {known.state} before: a decision is made once. "
+            + (
+                "Nothing more is to be done; revoke it to take that back."
+                if known.state == "approved"
+                else "Ask its sender for a study of another name."
+            )
         )
     return known
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from datasites.errors import LedgerError, RestoredError, ReviewError, TransportError
-from datasites.merchant import Ledger, MerchantHome
-from datasites.merchant.ledger import LOST, Sighting
-from datasites.merchant.witness import Witnesses
-from recsys.privacy import GaussianEvent, Tally
+from datasites.merchant import Ledger, MerchantHome, MerchantSettings
+from datasites.merchant.ledger import LOST, Sighting, verify_export
+from datasites.merchant.witness import STARTED_ANEW, Witnesses
+from recsys.privacy import Budget, GaussianEvent, Tally
 
 pytestmark = pytest.mark.attack
 
@@ -187,6 +187,38 @@ def test_what_others_put_in_its_place_is_no_alarm_and_is_written_over(
     witnesses.check()
     witnesses.keep()
     assert len(witnesses.seen()) == 1
+
+
+def test_a_second_home_of_the_same_address_does_not_begin_with_a_fresh_budget(
+    witnesses: Witnesses, ledger: Ledger, shelf: Shelf, tmp_path: Path
+) -> None:
+    run(ledger, "toys")
+    witnesses.keep()
+    kept = dict(shelf.objects)
+    settings = MerchantSettings(name="Y", email="castle@toys.test", share=str(tmp_path / "share"))
+    other = MerchantHome.create(tmp_path / "other", settings)
+    fresh = Ledger.create(other.ledger_path, Budget(1.0, 1e-5))
+    second = Witnesses(other, fresh, {"the share": lambda: shelf})
+    for act in (second.check, second.keep, second.keep_if_moved):
+        with pytest.raises(RestoredError, match="--spent-before"):
+            act()
+    assert shelf.objects == kept
+    fresh.note(STARTED_ANEW, {"by": "me"})
+    second.keep()
+    assert shelf.objects != kept
+
+
+def test_a_datasite_that_counts_what_an_earlier_one_spent_begins(
+    witnesses: Witnesses, ledger: Ledger, shelf: Shelf, tmp_path: Path
+) -> None:
+    run(ledger, "toys")
+    witnesses.keep()
+    ledger.export(tmp_path / "ledger.json")
+    settings = MerchantSettings(name="Y", email="castle@toys.test", share=str(tmp_path / "share"))
+    other = MerchantHome.create(tmp_path / "other", settings)
+    earlier = [verify_export(tmp_path / "ledger.json")]
+    fresh = Ledger.create(other.ledger_path, Budget(1.0, 1e-5), earlier=earlier)
+    Witnesses(other, fresh, {"the share": lambda: shelf}).keep()
 
 
 def test_a_second_witness_shows_what_the_share_hides(
