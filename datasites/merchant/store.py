@@ -37,10 +37,12 @@ def add_data(
     purchases: Path,
     catalogue: Path,
     columns: Mapping[str, str] | None = None,
+    merchant: str | None = None,
 ) -> tuple[Shop, ReadReport]:
     """Check one merchant's purchases and put them in place; replaces what was there.
 
-    Shoppers who asked to be forgotten are left out, see `forget`.
+    Shoppers who asked to be forgotten are left out, see `forget`. Of a file with several merchants'
+    purchases, `merchant` says whose.
 
     Privacy: stays at the merchant; the report holds line numbers and counts, no values.
     Raises DataError (nothing is replaced) if a file cannot be used, ReviewError if approved
@@ -49,7 +51,7 @@ def add_data(
     from recsys.data import Shop, read_catalogue, read_purchases, write_catalogue, write_shop
 
     public, catalogue_report = read_catalogue(catalogue)
-    bought, report = read_purchases(purchases, public, dict(columns or {}))
+    bought, report = read_purchases(purchases, public, dict(columns or {}), merchant)
     shop = Shop.from_split(home.settings.name, bought.split_or_leave_one_out())
     report = report.merged(catalogue_report)
     with data_turn(home):

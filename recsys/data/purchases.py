@@ -24,6 +24,7 @@ from recsys.data.values import (
     as_labels,
     as_numbers,
     as_positions,
+    as_text,
     as_times,
     longer_than,
 )
@@ -35,6 +36,7 @@ Ints = npt.NDArray[np.int64]
 Rows = dict[str, npt.NDArray[Any]]
 
 _UNLABELLED = -1
+_OF_MERCHANTS = {"merchant", "merchant_id", "seller", "seller_id"}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -70,7 +72,10 @@ class Purchases:
 
 
 def read_purchases(
-    path: Path, catalogue: Catalogue, columns: Mapping[str, str] | None = None
+    path: Path,
+    catalogue: Catalogue,
+    columns: Mapping[str, str] | None = None,
+    merchant: str | None = None,
 ) -> tuple[Purchases, ReadReport]:
     """Read one merchant's own CSV or Parquet of purchases.
 
@@ -79,19 +84,56 @@ def read_purchases(
         catalogue: the catalogue that toys are looked up in.
         columns: field -> column of the file (shopper_id, item_id, timestamp, position, split,
             quantity); what is not mapped is found by its usual names.
+        merchant: whose purchases to read from a file of several merchants.
 
     Returns:
         The purchases, and what was wrong with the rows that were left out.
 
     Raises:
         DataError: the file cannot be used: missing, empty, binary, in another encoding, without a
-            needed column, or no row survives.
+            needed column, or no row survives; or it holds several merchants' and none was named.
 
-    Privacy: stays at the merchant; messages and the report hold line numbers, never values.
+    Privacy: stays at the merchant; messages and the report hold line numbers, never values of a
+    shopper.
     """
+    if merchant is not None:
+        of_all, report = collect_purchases(path, catalogue, columns, with_merchant=True)
+        if merchant not in of_all:
+            raise DataError(
+                f"Expected purchases of {merchant!r} in {report.file}, found those of "
+                f"{_some(sorted(of_all))}. Name one of them."
+            )
+        theirs = of_all[merchant]
+        # Good rows of other merchants are no defects, and none of this one's either.
+        report.rows_read -= report.rows_kept - theirs.interactions.n_purchases
+        report.rows_kept = theirs.interactions.n_purchases
+        return theirs, report
+    others = merchants_in(path)
+    if len(others) > 1:
+        raise DataError(
+            f"Expected one merchant's purchases in {Path(path).name}, found those of "
+            f"{_some(others)}. Say whose with --merchant NAME, or hand over a file of one."
+        )
     by_merchant, report = collect_purchases(path, catalogue, columns, with_merchant=False)
     (purchases,) = by_merchant.values()
     return purchases, report
+
+
+def merchants_in(path: Path) -> list[str]:
+    """The merchants that a file names in a column of that name, sorted; [] without such a column.
+
+    A column of stores is none: one merchant may have many.
+    """
+    table = Table(path)
+    wanted = [name for name in table.names if name.strip().lower() in _OF_MERCHANTS]
+    found: set[str] = set()
+    for batch in table.batches(wanted[:1], ReadReport()) if wanted else ():
+        found.update(pc.unique(as_text(batch.columns[wanted[0]])).to_pylist())
+    return sorted(found - {""})
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def collect_purchases(

@@ -24,6 +24,7 @@ from ui.cli.console import (
     stderr,
 )
 from ui.cli.forget import forget
+from ui.cli.hand_over import add_data, handed_over
 from ui.cli.stock import stock
 from ui.ledger_words import forecast_in_words, when
 
@@ -34,6 +35,7 @@ HOME = Path("toyfed-datasite")
 app.command("pair")(peers.pair)
 app.add_typer(ledger_verbs.app, name="ledger")
 app.command("quarantine")(peers.quarantine)
+app.command("add-data")(add_data)
 app.command("stock")(stock)
 app.command("forget")(forget)
 
@@ -111,44 +113,6 @@ def init(
         f"{'for good' if period_days is None else f'per {period_days} days'}\n"
         f"{before}"
         "  next     toyfed datasite add-data purchases.csv --catalogue items.csv"
-    )
-
-
-@app.command("add-data")
-@guarded
-def add_data(
-    purchases: Annotated[Path, typer.Argument(help="Your purchases, CSV or Parquet.")],
-    catalogue: Annotated[Path, typer.Option(help="The public catalogue, items.csv.")],
-    column: Annotated[
-        list[str] | None,
-        typer.Option(help="Column mapping ours=yours, such as shopper_id=customer. Repeatable."),
-    ] = None,
-    home: DatasiteHomeOption = HOME,
-    json_output: JsonOption = False,
-) -> None:
-    """Check purchases and keep them on this datasite, outside everything that is synced."""
-    from datasites.merchant import MerchantHome, add_data
-
-    mapping = {}
-    for pair in column or []:
-        ours, _, yours = pair.partition("=")
-        if not yours:
-            raise typer.BadParameter(f"expected ours=yours, found {pair!r}")
-        mapping[ours.strip()] = yours.strip()
-    shop, report = add_data(MerchantHome.open(home), purchases, catalogue, mapping)
-    if json_output:
-        emit(
-            {
-                "rows_read": report.rows_read,
-                "rows_kept": report.rows_kept,
-                "problems": report.counts,
-            }
-        )
-        return
-    console.print(report.summary(), highlight=False)
-    console.print(
-        f"Kept {shop.all.n_purchases:,} purchases of {shop.all.n_shoppers:,} shoppers. "
-        "They stay here; peers see a mock made from the catalogue alone."
     )
 
 
@@ -300,7 +264,9 @@ def status(home: DatasiteHomeOption = HOME, json_output: JsonOption = False) -> 
         "shop": escape(opened.settings.name),
         "service": ": ".join(filter(None, (facts["service"], escape(facts["detail"])))),
         "last pass": f"{when(beat['at'])} UTC" if beat.get("at") else "none yet",
-        "purchases": "added" if facts["has_data"] else "none yet; see `toyfed datasite add-data`",
+        "purchases": escape(handed_over(opened))
+        if facts["has_data"]
+        else "none yet; see `toyfed datasite add-data`",
         "waiting": escape(", ".join(waiting)) or "no request",
         "ledger": ledger_verbs.budget_in_words(ledger),
         "forecast": forecast_in_words(ahead, ledger.period()),

@@ -227,6 +227,25 @@ def test_an_open_quote_is_refused(
     assert PRIVATE not in str(caught.value)
 
 
+def test_a_file_of_several_merchants_is_read_for_one_of_them(
+    tmp_path: Path, catalogue: Catalogue
+) -> None:
+    rows = "castle,a,t1,1\ncastle,b,t2,1\nharbour,a,t3,1\n"
+    path = write(tmp_path, f"merchant,shopper_id,item_id,position\n{rows}")
+    with pytest.raises(DataError, match="found those of castle, harbour") as refused:
+        read_purchases(path, catalogue)
+    assert "--merchant" in str(refused.value)
+    bought, report = read_purchases(path, catalogue, merchant="castle")
+    assert (bought.interactions.n_shoppers, report.rows_kept) == (2, 2)
+    with pytest.raises(DataError, match="found those of castle, harbour"):
+        read_purchases(path, catalogue, merchant="hill")
+    # One merchant, or one with several stores, is nobody's mistake.
+    one = write(tmp_path, "merchant,shopper_id,item_id,position\ncastle,a,t1,1\n,b,t2,1\n")
+    assert read_purchases(one, catalogue)[1].rows_kept == 2
+    stores = write(tmp_path, "store,shopper_id,item_id,position\nx,a,t1,1\ny,b,t2,1\n")
+    assert read_purchases(stores, catalogue)[1].rows_kept == 2
+
+
 def test_missing_files_and_wrong_mappings_are_refused(tmp_path: Path, catalogue: Catalogue) -> None:
     with pytest.raises(DataError, match="not a file"):
         read_purchases(tmp_path / "nothing.csv", catalogue)

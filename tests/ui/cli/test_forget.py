@@ -29,5 +29,6 @@ def test_a_shopper_is_forgotten(tmp_path: Path) -> None:
     assert "kim" not in done.output
     again = toyfed("datasite", "forget", "-H", place, "--json", told="kim\n")
     assert json.loads(again.output) == {"was_here": False}
-    assert "1 shopper" in toyfed("datasite", *add, "-H", place).output
+    assert "--replace" in toyfed("datasite", *add, "-H", place).output
+    assert "1 shopper" in toyfed("datasite", *add, "--replace", "-H", place).output
     assert toyfed("datasite", "forget", "-H", place, told="\n").exit_code == 2
