@@ -189,10 +189,11 @@ class Story:
             self._until(f"the code request to reach {name}", arrived)
             found = desk.review(home, ledger, self.settings.study)
             desk.approve(home, ledger, self.settings.study, by="demo")
-            count = len(found.findings)
+            looks = "; ".join(f"{one.file}:{one.line} {one.what}" for one in found.findings)
             badge = "the recipe of its own release" if found.shipped else "foreign code"
             self.tell(
-                f"[bold]{name}[/] approved: {badge}, {count} finding{'s' * (count != 1)}, "
+                f"[bold]{name}[/] approved: {badge}, "
+                f"{f'to be looked at: {looks}' if looks else 'no findings'}, "
                 f"epsilon {found.after_epsilon:.3g} of {found.budget.epsilon:g}"
             )
         coordinator = Coordinator(self.scientist, self.link, self.settings.study)

@@ -118,7 +118,8 @@ def _quality(state: dict[str, np.ndarray], proposal: Proposal) -> str:
     if not released:
         return "None was released."
     lines = [
-        f"| {one.name} | {one.mean:.3f} | ± {one.margin:.3f} |"
+        f"| {one.name} | {one.mean:.3f} | ± {one.margin:.3f}"
+        + (", the noise drowns it |" if one.margin >= one.mean else " |")
         for one in figures_of(released, noise_of(proposal))
     ]
     return (

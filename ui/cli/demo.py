@@ -253,7 +253,7 @@ MODELS = {
     "alone": "one merchant's best blend, nothing shared",
     "shared": "what was shared, by itself",
     "federated": "the blend with everything shared",
-    "pooled": "all data in one place, no privacy",
+    "pooled": "that blend over all data in one place, no privacy",
 }
 
 

@@ -62,7 +62,10 @@ def main() -> None:
             noise,
             round_number=int(phase.removeprefix("als-")),
         )
-        release = {"item_embeddings": found} if released == "embeddings" else vars(found)
+        if released == "embeddings":
+            release = {"item_embeddings": found}
+        else:
+            release = {"gram": found.gram, "outer": found.outer, "linear": found.linear}
 
     save_file(release, OUTPUT / "release.safetensors")
     events = [event.to_dict() for event in plan.of(phase)]
