@@ -148,7 +148,9 @@ def new(
             highlight=False,
         )
         return
-    console.print(f"Wrote {folder / 'study.toml'}. Next: toyfed study submit {name}")
+    console.print(
+        f"Wrote {folder / 'study.toml'}. Next: toyfed study try {name}, then submit {name}"
+    )
 
 
 @app.command("try")
@@ -183,7 +185,16 @@ def submit(name: str, home: StudyHomeOption = HOME) -> None:
     from recsys.privacy import spent
 
     opened, link = _open(home)
+    sent = opened.study(name) / "sent"
+    before = set(sent.glob("proposal-*"))
     proposal = submit(opened, link, name)
+    if before == set(sent.glob("proposal-*")):
+        console.print(
+            f"[bold]{name}[/] was sent to all its merchants before; nothing was sent again. "
+            f"`toyfed study status {name}` shows their answers. After a no, compose a study of "
+            "another name."
+        )
+        return
     table = Table("phase", "releases", "epsilon by itself", title=f"Sent: {name}")
     for phase in proposal.phases:
         table.add_row(
