@@ -25,7 +25,7 @@ from recsys.files import atomic_write_text
 if TYPE_CHECKING:
     from datasites.syftbox import MerchantLink
 
-__all__ = ["approve", "carry_out", "is_revoked", "revoke", "seen"]
+__all__ = ["approve", "carry_out", "is_revoked", "revoke", "seen", "to_compare"]
 
 log = structlog.get_logger()
 
@@ -45,9 +45,48 @@ def approve(
         fingerprint: The peer's, as it was read out; 32 digits in groups of four.
         code: The pairing code's twelve words instead, as the peer read them out.
 
+    Approving again what stands approved changes nothing.
+
     Raises PeerError if the peer has not asked yet, or what was read out is not what is shown here.
     """
-    peers = {peer["email"]: peer for peer in seen(home, ledger)["peers"]}
+    peer = _who_asks(home, ledger, email)
+    shown, words = peer["fingerprint"], peer.get("code", "")
+    if code is not None:
+        if not words:
+            raise PeerError(
+                f"expected a pairing code with {email}, found none yet: waiting for their key. "
+                "Is `toyfed datasite serve` running?"
+            )
+        check_pairing_code(code, words)
+    elif fingerprint is None:
+        raise PeerError(to_compare(home, ledger, email))
+    elif _digits(fingerprint) != _digits(shown):
+        raise PeerError(
+            f"{email} shows the fingerprint {shown}, not the one you gave. Do not approve: "
+            "somebody may stand between you."
+        )
+    if ledger.peers().get(email) == shown:
+        return
+    how = "pairing code" if code is not None else "fingerprint"
+    ledger.note(PEER_APPROVED, {"email": email, "fingerprint": shown, "by": by, "compared": how})
+
+
+def to_compare(home: MerchantHome, ledger: Ledger, email: str) -> str:
+    """What two people compare before the merchant trusts this peer, and how it goes on.
+
+    Raises PeerError if the peer has not asked yet, or shows another key than before.
+    """
+    peer = _who_asks(home, ledger, email)
+    return (
+        f"your pairing code with {email} is: {peer.get('code') or '(waiting for their key)'}. Let "
+        "them read theirs to you by phone, and approve with --code and the words that you HEARD. "
+        f"(Or compare the fingerprint {peer['fingerprint']} and approve with --fingerprint "
+        f"'{peer['fingerprint']}'.)"
+    )
+
+
+def _who_asks(home: MerchantHome, ledger: Ledger, email: str) -> dict[str, Any]:
+    peers: dict[str, dict[str, Any]] = {peer["email"]: peer for peer in seen(home, ledger)["peers"]}
     if email not in peers:
         raise PeerError(
             f"expected a pairing request from {email}, found "
@@ -60,32 +99,12 @@ def approve(
             f"{email} shows another key than the one you paired with. Ask them in person; only if "
             f"they did make a new key: `toyfed datasite pair {email} --revoke`, then pair again."
         )
-    shown, words = peer["fingerprint"], peer.get("code", "")
-    if not shown:
+    if not peer["fingerprint"]:
         raise PeerError(
             f"expected a key of {email}, found none yet: waiting for their key. Let them run "
             "`toyfed study pair` again, and try once more."
         )
-    if code is not None:
-        if not words:
-            raise PeerError(
-                f"expected a pairing code with {email}, found none yet: waiting for their key. "
-                "Is `toyfed datasite serve` running?"
-            )
-        check_pairing_code(code, words)
-    elif fingerprint is None:
-        raise PeerError(
-            f"your pairing code with {email} is: {words or '(waiting for their key)'}. Let them "
-            "read theirs to you by phone, and approve with --code and the words that you HEARD. "
-            f"(Or compare the fingerprint {shown} and approve with --fingerprint '{shown}'.)"
-        )
-    elif _digits(fingerprint) != _digits(shown):
-        raise PeerError(
-            f"{email} shows the fingerprint {shown}, not the one you gave. Do not approve: "
-            "somebody may stand between you."
-        )
-    how = "pairing code" if code is not None else "fingerprint"
-    ledger.note(PEER_APPROVED, {"email": email, "fingerprint": shown, "by": by, "compared": how})
+    return peer
 
 
 def revoke(home: MerchantHome, ledger: Ledger, email: str, *, by: str) -> None:

@@ -50,6 +50,10 @@ def pair(
     if email is not None:
         if revoke:
             merchant_peers.revoke(opened, ledger, email, by=by)
+        elif code is None and fingerprint is None:
+            told = merchant_peers.to_compare(opened, ledger, email)
+            console.print(escape(told[:1].upper() + told[1:]), highlight=False)
+            return
         else:
             merchant_peers.approve(opened, ledger, email, fingerprint, code=code, by=by)
     seen = merchant_peers.seen(opened, ledger)
