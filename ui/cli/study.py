@@ -209,6 +209,9 @@ def submit(name: str, home: StudyHomeOption = HOME) -> None:
     )
 
 
+_SAID = {"done": "yes", "refused": "no"}
+
+
 @app.command()
 @guarded
 def status(name: str, home: StudyHomeOption = HOME, json_output: JsonOption = False) -> None:
@@ -224,7 +227,7 @@ def status(name: str, home: StudyHomeOption = HOME, json_output: JsonOption = Fa
         return
     table = Table("merchant", "answer", "message", title=f"Study {name}")
     for merchant, (answer, message) in answers.items():
-        table.add_row(merchant, answer, escape(message))
+        table.add_row(merchant, _SAID.get(answer, answer), escape(message))
     console.print(table)
     phases = [phase.name for phase in coordinator.proposal.phases]
     console.print(f"finished {len(done['finished'])} of {len(phases)} phases: {', '.join(phases)}")
