@@ -30,7 +30,7 @@ from recsys.data.values import (
 )
 from recsys.errors import DataError
 
-__all__ = ["Purchases", "collect_purchases", "read_purchases"]
+__all__ = ["Purchases", "collect_purchases", "merchants_in", "read_purchases"]
 
 Ints = npt.NDArray[np.int64]
 Rows = dict[str, npt.NDArray[Any]]

@@ -162,6 +162,23 @@ def test_columns_that_need_naming_are_asked_for_at_once(
     assert not page.error
 
 
+def test_of_a_file_with_several_merchants_one_is_chosen(
+    bare: MerchantHome, files: tuple[Path, Path], open_page: OpenPage
+) -> None:
+    first, *rows = files[0].read_text().splitlines()
+    several = [f"merchant,{first}"]
+    several += [f"{('castle', 'harbour')[n % 2]},{row}" for n, row in enumerate(rows)]
+    page = open_page("merchant")
+    hand_over(page, "\n".join(several).encode(), files[1].read_bytes())
+    assert not page.exception
+    assert "keep-data" not in [button.key for button in page.button]
+    page.selectbox(key="whose").set_value("harbour").run()
+    assert not page.error
+    assert f"{len(rows) // 2:,} rows read" in texts(page)
+    page.button(key="keep-data").click().run()
+    assert has_data(bare)
+
+
 def which_is_which(page: AppTest) -> Any:
     (found,) = [one for one in page.expander if one.label == "Which column is which"]
     return found

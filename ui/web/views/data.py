@@ -183,6 +183,7 @@ def _put(folder: Path, uploaded: UploadedFile, name: str) -> Path:
 
 def _check_and_keep(home: MerchantHome, purchases: Path, catalogue: Path) -> None:
     from recsys.data import read_catalogue, read_purchases
+    from recsys.data.purchases import merchants_in
     from recsys.data.tables import Table
 
     names = Table(purchases).names
@@ -197,8 +198,19 @@ def _check_and_keep(home: MerchantHome, purchases: Path, catalogue: Path) -> Non
                 )
                 if chosen != BY_ITSELF:
                     columns[field] = chosen
+    whose = None
+    if len(merchants := merchants_in(purchases)) > 1:
+        whose = st.selectbox(
+            "Whose purchases? This file holds those of several merchants.",
+            merchants,
+            index=None,
+            placeholder="choose yours",
+            key="whose",
+        )
+        if whose is None:
+            return
     public, of_toys = read_catalogue(catalogue)
-    bought, report = read_purchases(purchases, public, columns)
+    bought, report = read_purchases(purchases, public, columns, whose)
     _tell(report.merged(of_toys))
     st.caption(
         f"{bought.interactions.n_shoppers:,} shoppers, {bought.interactions.n_purchases:,} "
@@ -209,7 +221,7 @@ def _check_and_keep(home: MerchantHome, purchases: Path, catalogue: Path) -> Non
 
         demand(Action.ADD_DATA, home.root)
         with st.spinner("Putting them in place …"):
-            add_data(home, purchases, catalogue, columns)
+            add_data(home, purchases, catalogue, columns, whose)
         st.session_state["told"] = "Kept. They stay on this machine."
         st.rerun()
 
