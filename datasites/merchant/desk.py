@@ -237,7 +237,7 @@ def _declared_otherwise(proposal: Proposal) -> list[str]:
         settings = recipe.complete(proposal.settings)
         budget = Budget(proposal.epsilon, proposal.delta)
         expected = recipe.phases(settings, budget, proposal.n_items)
-    except ToyFedError as error:
+    except (ToyFedError, ValueError, ArithmeticError, RuntimeError) as error:
         return [f"its settings are not valid for this recipe: {error}"]
     if settings != proposal.settings or expected != proposal.phases:
         return ["what it declares to release is not what this recipe releases with its settings"]

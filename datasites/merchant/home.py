@@ -85,7 +85,13 @@ class MerchantHome:
                 f"expected a datasite in {root}, found no merchant.toml. "
                 "Make one with `toyfed datasite init --home DIR`, or name the right folder."
             ) from None
-        except (ValidationError, TypeError) as error:
+        except ValidationError as error:
+            # Without the values: one of them may be a password that was put there by mistake.
+            wrong = "; ".join(
+                f"{'.'.join(map(str, part['loc']))}: {part['msg']}" for part in error.errors()
+            )
+            raise SettingsError(f"{file} does not hold a merchant's settings: {wrong}") from None
+        except TypeError as error:
             raise SettingsError(f"{file} does not hold a merchant's settings: {error}") from None
         except (ValueError, RecursionError, IsADirectoryError, PermissionError) as error:
             raise SettingsError(

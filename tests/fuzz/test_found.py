@@ -161,11 +161,14 @@ def test_a_list_of_stock_is_read_like_purchases(tmp_path: Path) -> None:
         tmp_path / "home", MerchantSettings(name="x", email="a@b.c", share="s")
     )
     file = tmp_path / "stock.csv"
-    file.write_bytes("\ufeffitem_id;quantity\ntoy-0;3\ntoy-1;0\ntoy-2;many\nother;1\n".encode())
+    file.write_bytes("\ufeffitem_id;quantity\ntoy-0;3\ntoy-1;0\ntoy-2;\nother;1\n".encode())
     assert set_stock(home, file, TOYS) == (2, 1)
     stock = read_stock(home, TOYS)
     assert stock is not None
     assert stock.tolist() == [True, False, True, False, False, False]
+    file.write_text("item_id,quantity\ntoy-0,1\ntoy-1,many\n")
+    with pytest.raises(DataError, match="line 3"):
+        set_stock(home, file, TOYS)
     file.write_bytes("item_id\ntoy-0\n".encode("utf-16"))
     with pytest.raises(DataError, match="UTF-16"):
         set_stock(home, file, TOYS)

@@ -10,7 +10,6 @@ from recsys.privacy._validate import (
     require_between,
     require_count,
     require_known,
-    require_positive,
 )
 
 __all__ = ["CoPurchaseSettings"]
@@ -44,7 +43,7 @@ class CoPurchaseSettings:
             require_between(name, getattr(self, name), 1, most)
         require_between("gap_decay", self.gap_decay, 0.01, 1.0)
         for name in ("counts_share", "pairs_share"):
-            require_positive(name, getattr(self, name))
+            require_between(name, getattr(self, name), 1e-6, 1e6)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON form."""

@@ -17,6 +17,7 @@ from recsys.models.neural.settings import NeuralSettings
 from recsys.models.neural.weights import (
     CALM,
     DECAYS,
+    LARGEST,
     RESIDUALS,
     checked_popularity,
     unflatten,
@@ -78,7 +79,7 @@ class TwoTower(LinearRecommender):
             embeddings = embeddings + self._weights[RESIDUALS]
         self._features = features
         self._by_term = sp.vstack([rows.T for rows in features.blocks], format="csr")
-        self._embeddings = embeddings.astype(np.float32)
+        self._embeddings = np.clip(embeddings, -LARGEST, LARGEST).astype(np.float32)
         self._n_items = catalogue.n_items
         return self
 
@@ -97,7 +98,7 @@ class TwoTower(LinearRecommender):
         totals = np.asarray(weights.sum(axis=1)).reshape(-1, 1)
         slow = (weights @ self._embeddings) / np.maximum(totals, 1e-9)
         vectors = CALM * np.hstack([newest, slow]) @ self._weights["shopper"].T
-        return vectors.astype(np.float32)
+        return np.clip(vectors, -LARGEST, LARGEST).astype(np.float32)
 
     def product(self, histories: Interactions) -> Product:
         """The score of every toy for every history: learned part, features and popularity."""

@@ -12,7 +12,6 @@ from recsys.privacy._validate import (
     require_count,
     require_known,
     require_not_negative,
-    require_positive,
 )
 
 __all__ = ["NeuralSettings"]
@@ -66,7 +65,7 @@ class NeuralSettings:
     def __post_init__(self) -> None:
         # Time and memory grow with these: none may be used to make a run end at its limits for
         # one merchant's shoppers and not for another's.
-        for name, most in (
+        for name, largest in (
             ("rounds", 100),
             ("steps", 1000),
             ("averaged_rounds", 100),
@@ -78,14 +77,20 @@ class NeuralSettings:
             ("count_bound", 500),
         ):
             require_count(name, getattr(self, name))
-            require_between(name, getattr(self, name), 1, most)
+            require_between(name, getattr(self, name), 1, largest)
         require_count("seed", self.seed, least=0)
-        for name in ("clip", "learning_rate", "sharpness", "sampling_rate", "counts_share"):
-            require_positive(name, getattr(self, name))
-        require_between("sampling_rate", self.sampling_rate, 0.0, 1.0)
-        require_between("counts_share", self.counts_share, 0.0, 0.9)
-        require_between("sharpness", self.sharpness, 0.0, 100.0)
-        require_between("learning_rate", self.learning_rate, 0.0, 1.0)
+        # Whole numbers of any size are none for torch, which then fails, but only for a step in
+        # which somebody takes part: a failure that tells of her. Beyond these ranges rounding
+        # would be felt, and with it who else is there.
+        for name, least, most in (
+            ("sampling_rate", 1e-6, 1.0),
+            ("clip", 1e-3, 1e3),
+            ("learning_rate", 1e-6, 1.0),
+            ("sharpness", 1e-3, 100.0),
+            ("counts_share", 1e-6, 0.9),
+        ):
+            require_between(name, getattr(self, name), least, most)
+            object.__setattr__(self, name, float(getattr(self, name)))
         require_not_negative("toy_residuals", int(self.toy_residuals))
         if not isinstance(self.toy_residuals, bool):
             raise PrivacyError(

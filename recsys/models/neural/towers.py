@@ -20,7 +20,7 @@ from torch import nn
 
 from recsys.models.neural.batches import Batch
 from recsys.models.neural.settings import NeuralSettings
-from recsys.models.neural.weights import CALM, N_SIGNALS, RESIDUALS, Weights
+from recsys.models.neural.weights import CALM, LARGEST, N_SIGNALS, RESIDUALS, Weights
 
 __all__ = ["TwoTowerNetwork"]
 
@@ -123,6 +123,12 @@ class TwoTowerNetwork(nn.Module):
         }
         return named if self.residuals is None else named | {RESIDUALS: self.residuals.weight}
 
+    def hold(self) -> None:
+        """Bring every weight back within +-`LARGEST`, after a step."""
+        with torch.no_grad():
+            for parameter in self.parameters():
+                parameter.clamp_(-LARGEST, LARGEST)
+
     def to_weights(self) -> Weights:
         """The weights as they are now."""
         return {name: p.detach().numpy().copy() for name, p in self.by_name().items()}
@@ -135,10 +141,11 @@ class TwoTowerNetwork(nn.Module):
         toys = self.item_out(torch.tanh(self.item_hidden(batch.features)))
         if self.residuals is not None:
             toys = toys + self.residuals(batch.toys)
+        toys = toys.clamp(-LARGEST, LARGEST)
         length = batch.newest.shape[-1]
         own, others = toys[:, :length], toys[:, length:]
         profiles = torch.cat([batch.newest @ own, batch.slow @ own], dim=-1)
-        shoppers = CALM * self.shopper(profiles)
+        shoppers = (CALM * self.shopper(profiles)).clamp(-LARGEST, LARGEST)
         bought = (shoppers * own[:, 1:]).sum(-1, keepdim=True)
         learned = torch.cat([bought, shoppers @ others.transpose(1, 2)], dim=-1)
         scores = self.sharpness(self.gains(batch.signals) + learned)

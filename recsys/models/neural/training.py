@@ -6,6 +6,7 @@ noise come from the operating system's cryptographic randomness; Opacus's own do
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -146,6 +147,7 @@ def train_locally(
                 wrapped, optimizer, interactions, sampled, others, features, popularity, settings
             )
             optimizer.step()
+            network.hold()
         return network.to_weights()
 
 
@@ -197,7 +199,9 @@ def shoppers_at_once(settings: NeuralSettings) -> int:
     of_gradients = settings.hidden * (settings.features + settings.factors)
     of_gradients += 2 * settings.factors**2
     one = of_toys + of_scores + of_gradients
-    return min(_SHOPPERS_AT_ONCE, max(1, _NUMBERS_AT_ONCE // one))
+    # Similarities of all toys of the batch to one another, were they all different.
+    square = math.isqrt(_NUMBERS_AT_ONCE // 2) // settings.history
+    return min(_SHOPPERS_AT_ONCE, max(1, min(_NUMBERS_AT_ONCE // one, square)))
 
 
 def _negatives(n_items: int, wanted: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:

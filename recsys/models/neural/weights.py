@@ -40,8 +40,13 @@ CALM = 0.1
 """Factor of the learned part of the score, which has many weights: a step of Adam moves each of
 them alike, and must not move their sum more than a single gain."""
 
-LARGEST = 100.0
-"""Largest weight; what is learned stays far below it."""
+LARGEST = 8.0
+"""Largest weight, and largest number of an embedding; what is learned stays far below it.
+
+The state may come from anybody. With large weights that cancel, scores would be decided by
+rounding, which depends on how many shoppers stand in one product: one shopper more would change the
+gradients of all others. With these bounds rounding stays a millionth of what is clipped to."""
+LARGEST_POPULARITY = 100.0
 
 
 def _shapes(settings: NeuralSettings, n_items: int) -> dict[str, tuple[int, ...]]:
@@ -82,7 +87,7 @@ def flatten(weights: Mapping[str, Float]) -> npt.NDArray[np.float32]:
 
 
 def unflatten(network: npt.NDArray[np.floating], settings: NeuralSettings, n_items: int) -> Weights:
-    """Weights by name, within +-100: they may come from anybody, and no sum may overflow.
+    """Weights by name, within +-`LARGEST`: they may come from anybody.
 
     Raises:
         ModelError: another number of weights, or one that is not finite.
@@ -116,4 +121,5 @@ def checked_popularity(popularity: npt.NDArray[np.floating], n_items: int) -> Fl
             f"Expected one finite popularity for each of {n_items} toys, found shape "
             f"{popularity.shape} or others; use the arrays that the study published."
         )
-    return np.clip(np.asarray(popularity, dtype=np.float64), -LARGEST, LARGEST)
+    bounded = np.asarray(popularity, dtype=np.float64)
+    return np.clip(bounded, -LARGEST_POPULARITY, LARGEST_POPULARITY)

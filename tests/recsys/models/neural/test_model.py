@@ -19,6 +19,7 @@ from recsys.models.neural import (
 )
 from recsys.models.neural.batches import make_batch
 from recsys.models.neural.towers import TwoTowerNetwork
+from recsys.models.neural.weights import LARGEST
 from tests.contracts.recommenders import (
     N_ITEMS,
     RecommenderContract,
@@ -110,7 +111,7 @@ def test_prices_count_by_rank() -> None:
 def test_weights_travel_flat_and_come_back() -> None:
     weights = unflatten(some_weights(), SETTINGS, N_ITEMS)
     np.testing.assert_array_equal(flatten(weights), some_weights())
-    assert np.abs(unflatten(some_weights() * 1e9, SETTINGS, N_ITEMS)["gains"]).max() == 100
+    assert np.abs(unflatten(some_weights() * 1e9, SETTINGS, N_ITEMS)["gains"]).max() == LARGEST
 
 
 @pytest.mark.parametrize("wrong", ["short", "nan", "popularity", "catalogue"])
