@@ -114,11 +114,19 @@ def _kept(shop: ServedShop, question: Popular | Similar, find: Callable[[], byte
     answer = find()
     with prepared.lock:
         # Somebody else may have asked the same meanwhile.
-        prepared.kept_bytes += len(answer) - len(prepared.kept.pop(question, b""))
+        before = prepared.kept.pop(question, None)
+        if before is not None:
+            prepared.kept_bytes -= _size(question, before)
         prepared.kept[question] = answer
+        prepared.kept_bytes += _size(question, answer)
         while prepared.kept_bytes > MOST_KEPT_BYTES:
-            prepared.kept_bytes -= len(prepared.kept.popitem(last=False)[1])
+            prepared.kept_bytes -= _size(*prepared.kept.popitem(last=False))
     return answer
+
+
+def _size(question: Popular | Similar, answer: bytes) -> int:
+    """Bytes that a kept answer takes, its question included: texts may be long and wide."""
+    return len(answer) + 4 * len(repr(question)) + 1024
 
 
 def _found(shop: ServedShop, suggestions: Sequence[Suggestion], unknown: int = 0) -> bytes:

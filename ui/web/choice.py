@@ -47,5 +47,9 @@ def _open(root: Path) -> MerchantHome | None:
     try:
         return MerchantHome.open(root)
     except SettingsError as error:
-        st.error(f"This datasite cannot be opened: {plain_error(error)}")
+        if signed_in().role in (Role.MERCHANT, Role.DEMO):
+            st.error(f"This datasite cannot be opened: {plain_error(error)}")
+        else:
+            # Its text may name files of this machine, or quote one.
+            st.info("This shop is closed just now. Its owner sees why on the merchant's page.")
         return None

@@ -1,4 +1,4 @@
-"""HTTP with limited patience: who sends the head of a request too slowly is hung up on."""
+"""HTTP with limited patience: who sends a head too slowly, or does not read, is hung up on."""
 
 from __future__ import annotations
 
@@ -8,16 +8,19 @@ from typing import Any
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-__all__ = ["HEAD_SECONDS", "PatientProtocol"]
+__all__ = ["HEAD_SECONDS", "READ_SECONDS", "PatientProtocol"]
 
 HEAD_SECONDS = 10.0
+READ_SECONDS = 20.0
+"""So long an answer may lie unread while the socket's buffer is full."""
 
 
 class PatientProtocol(H11Protocol):
     """Uvicorn's HTTP/1.1 with a time limit for heads, which it lacks (a "slow loris" holds a
-    connection for ever by sending a header now and then)."""
+    connection for ever by sending a header now and then), and one for answers that nobody reads."""
 
     _late: asyncio.TimerHandle | None = None
+    _unread: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -41,8 +44,27 @@ class PatientProtocol(H11Protocol):
         self._stop_waiting()
         super().handle_websocket_upgrade(event)
 
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self._unread is None:
+            self._unread = self.loop.call_later(READ_SECONDS, self._give_up)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._stop_giving_up()
+
+    def _stop_giving_up(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
+
+    def _give_up(self) -> None:
+        self._unread = None
+        self.transport.abort()
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting()
+        self._stop_giving_up()
         super().connection_lost(exc)
 
     def _await_head(self) -> None:

@@ -22,6 +22,7 @@ from ui.web.manifest import MANIFEST_VARIABLE, read_manifest
 if TYPE_CHECKING:
     import uvicorn
     from starlette.responses import Response
+    from starlette.types import Scope
 
     from datasites.merchant.home import MerchantHome
 
@@ -83,6 +84,11 @@ def build(settings: ServerSettings) -> uvicorn.Server:
     def let_in(response: Response, secret: str) -> None:
         set_session(response, gate, secret)
 
+    def end_word(scope: Scope, response: Response) -> None:
+        if table is not None:
+            oidc.word_spender(store, table)(scope)
+            oidc.take_away(scope, response)
+
     gate = GateSettings(
         hosts=frozenset(hosts),
         cookie=cookie,
@@ -106,7 +112,7 @@ def build(settings: ServerSettings) -> uvicorn.Server:
         APP,
         secrets=oidc.streamlit_secrets(table) if table else None,
         routes=[
-            *door_routes(store, gate, oidc.provider_address if table else None),
+            *door_routes(store, gate, oidc.provider_address if table else None, end_word),
             *api_routes(api),
         ],
         middleware=[Middleware(Gate, store=store, settings=gate)],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import jsonschema
 import pytest
@@ -101,14 +102,27 @@ def test_popular_and_similar_may_be_kept(world: World) -> None:
 def test_answers_are_kept_up_to_so_many_bytes(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(answers, "MOST_KEPT_BYTES", 3000)
+    monkeypatch.setattr(answers, "MOST_KEPT_BYTES", 6000)
     for _ in range(2):
         for item in world.ids(*range(9)):
             assert world.get(f"/api/similar?item={item}&n=4").status_code == 200
     kept = [one for one in answers._prepared.values() if one.kept]
     assert kept
     for one in kept:
-        assert one.kept_bytes == sum(map(len, one.kept.values())) <= 3000
+        assert one.kept_bytes == sum(answers._size(*pair) for pair in one.kept.items()) <= 6000
+
+
+@pytest.mark.attack
+def test_long_questions_count_as_well_as_their_answers(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answers, "MOST_KEPT_BYTES", 20_000)
+    for number in range(30):
+        category = f"{number:03}" + "\N{TEDDY BEAR}" * 90
+        assert world.get(f"/api/recommend?n=1&category={quote(category)}").status_code == 200
+    kept = [one for one in answers._prepared.values() if one.kept_bytes]
+    assert kept
+    assert all(len(one.kept) < 12 for one in kept if one.kept_bytes > 10_000)
 
 
 def test_a_shoppers_history_needs_a_key_for_it(world: World) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import threading
 import time
@@ -68,6 +69,22 @@ def _ask(connection: socket.socket) -> bytes:
     while not answer.endswith(b"ok"):
         answer += connection.recv(4096)
     return answer
+
+
+def test_who_does_not_read_is_hung_up_on(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "READ_SECONDS", LIMIT)
+    with socket.create_connection(("127.0.0.1", port)) as deaf:
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        deaf.settimeout(0.5)
+        request = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 2000
+        deadline = time.monotonic() + 20
+        with contextlib.suppress(ConnectionError):
+            while time.monotonic() < deadline:
+                with contextlib.suppress(TimeoutError):
+                    deaf.sendall(request)
+        assert time.monotonic() < deadline
+    with socket.create_connection(("127.0.0.1", port)) as other:
+        assert b"200" in _ask(other)
 
 
 def test_who_says_nothing_is_hung_up_on(port: int) -> None:

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from datasites.errors import SettingsError
 from datasites.merchant import Ledger, MerchantHome
+from datasites.merchant.ledger import verify_export
 from datasites.merchant.store import load_catalogue, load_shop
 from datasites.protocol import Proposal
 from tests.ui.web.market import SHOP, STUDY, join
@@ -88,6 +89,9 @@ def test_a_walk_through_the_pages(
     page.get_by_text("promised:").wait_for()
     page.get_by_role("tab", name="Ledger").click()
     page.get_by_text("entries verified").wait_for()
+    with page.expect_download() as exporting:
+        page.get_by_role("button", name="Export").click()
+    assert STUDY in verify_export(Path(exporting.value.path())).approvals
 
     page.get_by_role("link", name="Insights").click()
     page.get_by_text("only because this is a simulation").wait_for()

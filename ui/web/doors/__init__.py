@@ -4,7 +4,15 @@ A link that the command line prints, or an OpenID provider, lets somebody in; th
 before the whole application; `demand` is asked again where something is done.
 """
 
-from ui.web.doors.guard import COOKIE_VARIABLE, DOORS_VARIABLE, demand, keep, kept, signed_in
+from ui.web.doors.guard import (
+    COOKIE_VARIABLE,
+    DOORS_VARIABLE,
+    at_demand,
+    demand,
+    keep,
+    kept,
+    signed_in,
+)
 from ui.web.doors.roles import ACTIONS, PAGES, Action, PageName, Person, Role, may
 from ui.web.doors.store import DoorStore
 
@@ -18,6 +26,7 @@ __all__ = [
     "PageName",
     "Person",
     "Role",
+    "at_demand",
     "demand",
     "keep",
     "kept",

@@ -11,7 +11,6 @@ import time
 from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from dataclasses import dataclass, field
-from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -168,12 +167,16 @@ class Gate:
         return path in self._settings.open_paths or path.startswith(self._settings.open_prefixes)
 
     def _secret(self, scope: Scope) -> str | None:
-        jar: SimpleCookie = SimpleCookie()
-        try:
-            jar.load(_header(scope, b"cookie").decode("latin-1"))
-        except CookieError:
-            return None
-        return jar[self._settings.cookie].value if self._settings.cookie in jar else None
+        # Not Python's own reader, which gives up at the first cookie of somebody else's that it
+        # dislikes. Of several of our name none is believed.
+        name, found = self._settings.cookie, set()
+        for key, value in scope["headers"]:
+            if key == b"cookie":
+                for part in value.decode("latin-1").split(";"):
+                    left, _, right = part.partition("=")
+                    if left.strip() == name:
+                        found.add(right.strip().strip('"'))
+        return found.pop() if len(found) == 1 else None
 
     def _without_foreign_run(self, scope: Scope, person: Person) -> Scope:
         """The handshake, without a run to take up again unless it is this session's own."""

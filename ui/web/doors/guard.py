@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
+from typing import TypeVar
 
 import streamlit as st
 
@@ -15,6 +17,7 @@ from ui.web.doors.store import DoorStore
 __all__ = [
     "COOKIE_VARIABLE",
     "DOORS_VARIABLE",
+    "at_demand",
     "demand",
     "keep",
     "kept",
@@ -22,6 +25,7 @@ __all__ = [
     "signed_in",
 ]
 
+T = TypeVar("T")
 DOORS_VARIABLE = "TOYFED_DOORS"
 COOKIE_VARIABLE = "TOYFED_DOORS_COOKIE"
 
@@ -33,8 +37,12 @@ def session_secret() -> str | None:
 
 def signed_in() -> Person:
     """Who looks at this page. Raises SignInError if nobody is signed in (any more)."""
+    return _person(session_secret())
+
+
+def _person(secret: str | None) -> Person:
     path = os.environ.get(DOORS_VARIABLE)
-    person = _store(path).person(session_secret()) if path else None
+    person = _store(path).person(secret) if path else None
     if person is None:
         raise SignInError(
             "expected somebody who is signed in, found nobody: the session ended, or the page was "
@@ -65,7 +73,27 @@ def demand(action: Action, merchant: Path | None = None) -> Person:
         NotAllowedError: the role does not allow it, it is another merchant's home, or a home that
             is not this installation's own.
     """
-    person = signed_in()
+    return _checked(signed_in(), action, merchant)
+
+
+def at_demand(
+    action: Action, make: Callable[[], T], merchant: Path | None = None
+) -> Callable[[], T]:
+    """`make` for a download that is made when it is asked for, checked again at that moment.
+
+    Streamlit calls it on a thread that knows nothing of the page, long after it was drawn: whoever
+    it was drawn for must still be signed in, and allowed to.
+    """
+    secret = session_secret()
+
+    def made() -> T:
+        _checked(_person(secret), action, merchant)
+        return make()
+
+    return made
+
+
+def _checked(person: Person, action: Action, merchant: Path | None) -> Person:
     if not may(person, action):
         raise NotAllowedError(
             f"expected a role that may {action.value}, found a session of a {person.role.value}. "

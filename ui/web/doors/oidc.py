@@ -47,6 +47,8 @@ __all__ = [
     "read_sign_in",
     "refuse_strangers",
     "streamlit_secrets",
+    "take_away",
+    "word_spender",
 ]
 
 OIDC_PATHS = frozenset({"/auth/login", "/oauth2callback"})
@@ -92,6 +94,8 @@ class Known(BaseModel):
     def _whole(self) -> Self:
         if (self.email is None) == (self.subject is None):
             raise ValueError("expected either email or subject")
+        if self.email is not None and not self.email.isascii():
+            raise ValueError("expected an email of ASCII letters; name this person by subject")
         if self.role is Role.DEMO:
             raise ValueError("the role demo exists only for simulations on this machine")
         if (self.role in (Role.MERCHANT, Role.SHOPPER)) != (self.merchant is not None):
@@ -109,7 +113,9 @@ class Known(BaseModel):
             claims.get("email_verified") is True
             and isinstance(email, str)
             and self.email is not None
-            and email.casefold() == self.email.casefold()
+            # Of other letters some look alike, and some are alike to `casefold`: nobody's.
+            and email.isascii()
+            and email.lower() == self.email.lower()
         )
 
 
@@ -123,7 +129,7 @@ class SignInTable(BaseModel):
 
     @model_validator(mode="after")
     def _once(self) -> Self:
-        names = [(one.email or "").casefold() or f"sub:{one.subject}" for one in self.people]
+        names = [(one.email or "").lower() or f"sub:{one.subject}" for one in self.people]
         if len(set(names)) != len(names):
             raise ValueError("expected each person once")
         return self
@@ -243,12 +249,28 @@ def newcomer(
                 secret = store.begin(known.role, merchant=home, shopper=known.shopper)
                 response = RedirectResponse("/", status_code=303)
                 let_in(response, secret)
-        for name in HTTPConnection(scope).cookies:
-            if name.startswith("_streamlit_user"):
-                response.delete_cookie(name, path="/")
+        take_away(scope, response)
         return response
 
     return look
+
+
+def word_spender(store: DoorStore, table: SignInTable) -> Callable[[Scope], None]:
+    """What makes the provider's word, if somebody still has one, open nothing any more."""
+
+    def spend(scope: Scope) -> None:
+        claims = _claims(HTTPConnection(scope), table.provider.origin)
+        if claims:
+            store.first_use(_proof(claims), 2 * FRESH_SECONDS)
+
+    return spend
+
+
+def take_away(scope: Scope, response: Response) -> None:
+    """Delete the provider's cookies from a browser."""
+    for name in HTTPConnection(scope).cookies:
+        if name.startswith("_streamlit_user"):
+            response.delete_cookie(name, path="/")
 
 
 def _proof(claims: Mapping[str, Any]) -> str:

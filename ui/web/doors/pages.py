@@ -12,6 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
+from starlette.types import Scope
 
 from ui.limits import Buckets, Rate
 from ui.web.doors.gate import GateSettings
@@ -60,7 +61,10 @@ _POLICY = (
 
 
 def door_routes(
-    store: DoorStore, settings: GateSettings, provider: Callable[[], str] | None = None
+    store: DoorStore,
+    settings: GateSettings,
+    provider: Callable[[], str] | None = None,
+    end_word: Callable[[Scope, Response], None] = lambda _scope, _response: None,
 ) -> list[Route]:
     """Routes of the doors.
 
@@ -68,6 +72,7 @@ def door_routes(
         store: links and sessions.
         settings: the gate's.
         provider: address where an OpenID provider's sign-in begins; None signs in by link.
+        end_word: at sign-out, makes what a provider said of somebody open nothing any more.
     """
     guesses = Buckets(GUESSES)
 
@@ -106,6 +111,8 @@ def door_routes(
         response.delete_cookie(
             settings.cookie, path="/", secure=settings.secure, httponly=True, samesite="strict"
         )
+        # Otherwise the next visit would sign in again by itself.
+        end_word(request.scope, response)
         return response
 
     return [

@@ -10,7 +10,7 @@ from datasites.merchant.ledger import Entry, Ledger, export_text, spending_over_
 from recsys.errors import ToyFedError
 from ui.ledger_words import cost_of, in_words, when
 from ui.web.charts import spending_chart
-from ui.web.doors import Action, demand
+from ui.web.doors import Action, at_demand
 from ui.web.plain import plain_error
 
 __all__ = ["ledger_table", "show_ledger"]
@@ -39,7 +39,7 @@ def show_ledger(home: MerchantHome, ledger: Ledger) -> None:
         )
         st.download_button(
             "Export",
-            lambda: _copy(home, ledger),
+            at_demand(Action.TAKE_LEDGER, lambda: export_text(ledger.entries()), home.root),
             file_name="ledger.jsonl",
             mime="application/jsonl",
             icon=":material/download:",
@@ -72,12 +72,6 @@ def _over_time(root: str, head: str, _entries: list[Entry]) -> pd.DataFrame:
     found = spending_over_time(_entries)[-SHOWN:]
     table = pd.DataFrame([vars(one) for one in found])
     return table.assign(at=pd.to_datetime(table["at"]))
-
-
-def _copy(home: MerchantHome, ledger: Ledger) -> str:
-    """All entries, when they are asked for, which may be long after the page was drawn."""
-    demand(Action.TAKE_LEDGER, home.root)
-    return export_text(ledger.entries())
 
 
 def ledger_table(entries: list[Entry], delta: float) -> pd.DataFrame:

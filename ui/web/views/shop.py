@@ -63,6 +63,9 @@ def page() -> None:
 @st.fragment
 def _floor(home: MerchantHome, shop: ServedShop, shopper: Shopper, filters: Filters) -> None:
     """Basket and recommendations; a click here runs nothing else of the page again."""
+    if _has_changed(home, shop):
+        # Somebody may have asked to be forgotten: what this part was drawn from is gone.
+        st.rerun(scope="app")
     show_basket(shop)
     _known(home, shop, shopper)
     history = [*shopper.history, *basket_of(shop)]
@@ -75,6 +78,13 @@ def _floor(home: MerchantHome, shop: ServedShop, shopper: Shopper, filters: Filt
         with st.container(horizontal=True, gap="medium", key="cards"):
             for suggestion in found:
                 _card_with_buttons(shop, suggestion)
+
+
+def _has_changed(home: MerchantHome, shop: ServedShop) -> bool:
+    try:
+        return served_shop(home) is not shop
+    except ToyFedError:
+        return True
 
 
 def _known(home: MerchantHome, shop: ServedShop, shopper: Shopper) -> None:

@@ -18,5 +18,5 @@ SOURCES = [
 @pytest.mark.attack
 @pytest.mark.parametrize("action", list(Action), ids=lambda one: one.name)
 def test_every_action_is_checked_somewhere(action: Action) -> None:
-    check = re.compile(rf"\b(demand|may)\([^()]*Action\.{action.name}\b")
+    check = re.compile(rf"\b(demand|may|at_demand)\([^()]*Action\.{action.name}\b")
     assert any(check.search(text) for text in SOURCES)

@@ -121,6 +121,24 @@ def test_without_a_session_nothing_is_reached(world: World, path: str) -> None:
     assert world.reached == []
 
 
+@pytest.mark.parametrize(
+    "others",
+    ['prefs={"a":1}; ', "a@b=1; ", "version=1; ", "my key=1; ", "word; ", 'q="open; ', "k=\xe4; "],
+)
+def test_cookies_of_others_shut_nobody_out(world: World, others: str) -> None:
+    session = world.store.begin(Role.MERCHANT)
+    for cookie in (f"{others}toyfed_session={session}", f"toyfed_session={session}; {others}"):
+        answer = world.client.get("/merchant", headers=HERE | {"cookie": cookie.encode("latin-1")})
+        assert answer.status_code == 200
+
+
+@pytest.mark.attack
+def test_of_two_sessions_in_one_request_none_is_believed(world: World) -> None:
+    mine, theirs = world.store.begin(Role.SHOPPER), world.store.begin(Role.MERCHANT)
+    cookie = f"toyfed_session={mine}; toyfed_session={theirs}"
+    assert world.client.get("/merchant", headers=HERE | {"cookie": cookie}).status_code == 401
+
+
 def test_people_are_led_to_the_door(world: World) -> None:
     answer = world.client.get("/merchant?at=x", headers=HERE | {"accept": "text/html"})
     assert (answer.status_code, answer.headers["location"]) == (303, "/sign-in")

@@ -21,7 +21,14 @@ from datasites.merchant import MerchantHome
 from tests.ui.web.market import SHOP
 from ui.errors import DoorError
 from ui.web.doors import oidc
-from ui.web.doors.oidc import Known, SignInTable, newcomer, read_sign_in, refuse_strangers
+from ui.web.doors.oidc import (
+    Known,
+    SignInTable,
+    newcomer,
+    read_sign_in,
+    refuse_strangers,
+    word_spender,
+)
 from ui.web.doors.roles import Role
 from ui.web.doors.store import DoorStore
 
@@ -131,6 +138,11 @@ def test_an_email_that_is_not_verified_names_nobody() -> None:
         {"sub": "anna@castle.example", "email_verified": True},
     ):
         assert not anna.is_meant(wrong)
+    kim = Known(email="kim@strasse.example", role=Role.ANALYST)
+    for alike in ("kim@stra\xdfe.example", "\u212aim@strasse.example"):
+        assert not kim.is_meant({"email": alike, "email_verified": True})
+        with pytest.raises(ValidationError, match="ASCII"):
+            Known(email=alike, role=Role.ANALYST)
     by_subject = Known(subject="s-7", role=Role.ANALYST)
     assert by_subject.is_meant({"sub": "s-7"})
     assert not by_subject.is_meant({"email": "s-7", "email_verified": True})
@@ -167,9 +179,22 @@ class TestNewcomer:
         **claims: Any,
     ) -> tuple[Response | None, str | None]:
         """Arrive with the cookie that Streamlit signs after the provider's answer."""
+        table = SignInTable.model_validate({"provider": PROVIDER, "people": PEOPLE})
+        given: list[str] = []
+        look = newcomer(
+            store,
+            table,
+            lambda: tuple(home.root for home in homes.values()),
+            lambda _response, session: given.append(session),
+            lambda: NOW,
+        )
+        answer = look(self.scope(secret, **claims))
+        return answer, given[0] if given else None
+
+    def scope(self, secret: str = SIGNED_WITH, **claims: Any) -> dict[str, Any]:
+        """A request with the cookie that Streamlit signs."""
         from streamlit.web.server.starlette.starlette_app_utils import create_signed_value
 
-        table = SignInTable.model_validate({"provider": PROVIDER, "people": PEOPLE})
         told = {
             "origin": "https://toys.example",
             "is_logged_in": True,
@@ -181,17 +206,8 @@ class TestNewcomer:
             "email_verified": True,
         } | claims
         signed = create_signed_value(secret, "_streamlit_user", json.dumps(told)).decode()
-        given: list[str] = []
-        look = newcomer(
-            store,
-            table,
-            lambda: tuple(home.root for home in homes.values()),
-            lambda _response, session: given.append(session),
-            lambda: NOW,
-        )
         headers = [(b"cookie", f"_streamlit_user={signed}".encode())]
-        answer = look({"type": "http", "headers": headers, "path": "/", "method": "GET"})
-        return answer, given[0] if given else None
+        return {"type": "http", "headers": headers, "path": "/", "method": "GET"}
 
     def test_who_is_in_the_table_gets_a_session(
         self, store: DoorStore, homes: dict[str, MerchantHome]
@@ -215,6 +231,14 @@ class TestNewcomer:
         assert session is None
         assert answer is not None
         assert answer.headers["location"] == "/sign-in?not-known"
+
+    @pytest.mark.attack
+    def test_a_word_that_was_there_at_sign_out_opens_nothing(
+        self, store: DoorStore, homes: dict[str, MerchantHome]
+    ) -> None:
+        table = SignInTable.model_validate({"provider": PROVIDER, "people": PEOPLE})
+        word_spender(store, table)(self.scope())
+        assert self.knock(store, homes)[1] is None
 
     @pytest.mark.attack
     @pytest.mark.parametrize(

@@ -8,6 +8,8 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from ui.web.doors import Action, at_demand
+
 __all__ = ["chart_and_downloads"]
 
 
@@ -24,7 +26,7 @@ def chart_and_downloads(chart: Any, table: pd.DataFrame, name: str) -> None:
     with st.container(horizontal=True):
         st.download_button(
             "CSV",
-            lambda: table.to_csv(index=False),
+            at_demand(Action.SEE_INSIGHTS, lambda: table.to_csv(index=False)),
             f"{file}.csv",
             "text/csv",
             icon=":material/download:",
@@ -34,7 +36,7 @@ def chart_and_downloads(chart: Any, table: pd.DataFrame, name: str) -> None:
         )
         st.download_button(
             "PNG",
-            lambda: _picture(chart),
+            at_demand(Action.SEE_INSIGHTS, lambda: _picture(chart)),
             f"{file}.png",
             "image/png",
             icon=":material/image:",

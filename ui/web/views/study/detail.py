@@ -12,7 +12,7 @@ import streamlit as st
 from datasites.study.home import ScientistHome
 from recsys.errors import ToyFedError
 from ui.web.charts import norms_chart
-from ui.web.doors import Action, demand
+from ui.web.doors import Action, at_demand, demand
 from ui.web.plain import plain, plain_error
 from ui.web.studies import StudyFacts, norms, releases, study_facts
 from ui.web.views.study.actions import show_actions
@@ -144,7 +144,7 @@ def _artefact(home: ScientistHome, name: str) -> None:
                 )
         st.download_button(
             "Everything",
-            lambda: _taken(files),
+            at_demand(Action.TAKE_MODEL, lambda: _zip(files)),
             f"{name}.zip",
             "application/zip",
             icon=":material/folder_zip:",
@@ -152,12 +152,6 @@ def _artefact(home: ScientistHome, name: str) -> None:
         )
     with st.container(border=True):
         st.markdown(card)
-
-
-def _taken(files: dict[str, bytes]) -> bytes:
-    """Made when it is asked for, which may be long after the page was drawn."""
-    demand(Action.TAKE_MODEL)
-    return _zip(files)
 
 
 def _zip(files: dict[str, bytes]) -> bytes:
