@@ -19,7 +19,7 @@ from typing import Any, Literal
 from datasites.errors import LedgerError, ReviewError
 from datasites.merchant.ledger.facts import Approval, Cost, Request, Reservation
 from datasites.merchant.ledger.records import GENESIS, Entry, timestamp
-from datasites.merchant.ledger.sighting import Sighting, tally_from_dict
+from datasites.merchant.ledger.sighting import Mark, Sighting, beyond, tally_from_dict
 from datasites.merchant.ledger.take import TOLERANCE, take
 from datasites.merchant.ledger.terms import Terms
 from recsys.errors import PrivacyError
@@ -50,6 +50,8 @@ LOST = "(lost entries)"
 
 EARLIER = "(earlier datasites)"
 """Where costs are shown that the same shoppers had at datasites before this one."""
+
+_MARKS = 62
 
 PEER_APPROVED, PEER_REVOKED = "peer-approved", "peer-revoked"
 """Notes by which the merchant decides whom it hears."""
@@ -93,6 +95,10 @@ class Books:
         self.period = 1
         self.began = ""
         self.restores = 0
+        self.lost = Tally()  # of accepted restores
+        self.marks: tuple[Mark, ...] = ()
+        # What had been spent, and lost, right after each accepted restore.
+        self.after: dict[int, tuple[Tally, Tally]] = {}
 
     def apply(self, entry: Entry) -> None:
         """Take `entry` into account.
@@ -109,6 +115,10 @@ class Books:
             ) from error
         self.hash_before, self.hash = self.hash, entry.hash
         self.seq, self.at = entry.seq, entry.at
+        if not entry.note and entry.kind in ("created", "reserved", "restored"):
+            # The first stays: whatever was put back, it is common to both.
+            mark = (entry.seq, entry.hash, self.ever)
+            self.marks = (*self.marks[:1], *self.marks[1:][-_MARKS:], mark)
 
     @property
     def budget(self) -> Budget:
@@ -123,7 +133,16 @@ class Books:
     @property
     def sighting(self) -> Sighting:
         """What to remember of this ledger elsewhere."""
-        return Sighting(self.seq, self.hash, self.period, self.restores, self.ever)
+        return Sighting(self.seq, self.hash, self.period, self.restores, self.ever, self.marks)
+
+    def known_after(self, restores: int) -> Tally:
+        """What counts for something seen before restores that were accepted since.
+
+        That is what was spent by the first of them, with all that was booked as lost until now;
+        what was spent after it has nothing to do with what was seen.
+        """
+        ever, lost = self.after[min(one for one in self.after if one > restores)]
+        return ever + beyond(lost, [self.lost])
 
     def promised(self, now: datetime, but: Approval | None = None) -> Tally:
         """What standing approvals may still take, `but` one of them."""
@@ -197,8 +216,11 @@ class Books:
         body = entry.body
         if body["restores"] <= self.restores or body["period"] < self.period:
             raise ValueError("restored to before")
-        self._spend(LOST, tally_from_dict(body["lost"]))
+        lost = tally_from_dict(body["lost"])
+        self._spend(LOST, lost)
+        self.lost += lost
         self.restores, self.period = body["restores"], body["period"]
+        self.after[self.restores] = self.ever, self.lost
         self.began = max(self.began, entry.at)
         # The lost entries may have taken back any approval and any peer.
         for run in list(self.runs.values()):

@@ -102,12 +102,28 @@ class Journal:
         with self._turn, self._store.reading() as connection:
             books = self._catch_up(connection)
             if seen.restores < books.restores:
-                return beyond(books.ever, [seen.ever]) != Tally()
+                return beyond(books.known_after(seen.restores), [seen.ever]) != Tally()
             return (
                 seen.restores > books.restores
                 or seen.seq > books.seq
                 or self._store.hash_at(connection, seen.seq) != seen.hash
             )
+
+    def known_of(self, seen: Sighting) -> Tally:
+        """What of a sighting's cost is in these books: all up to where the two parted.
+
+        What was spent here since is no part of it, though it may be as much.
+        """
+        with self._turn, self._store.reading() as connection:
+            books = self._catch_up(connection)
+            if seen.restores < books.restores:
+                return books.known_after(seen.restores)
+            if not seen.marks:
+                return books.ever
+            for seq, hash_, ever in reversed(seen.marks):
+                if self._store.hash_at(connection, seq) == hash_:
+                    return ever
+            return Tally()
 
     @contextmanager
     def writing(self) -> Iterator[Turn]:

@@ -293,8 +293,9 @@ class Ledger:
         Raises: ReviewError if none of `seen` is missing here.
         """
         lacking = [one for one in seen if self.lacks(one)]
+        known = [self._journal.known_of(one) for one in lacking]
         with self._journal.writing() as turn:
-            body = rules.restore(turn.books, lacking, by)
+            body = rules.restore(turn.books, lacking, known, by)
             turn.book("restored", "", body)
             return turn.books.cost_of(tally_from_dict(body["lost"]))
 

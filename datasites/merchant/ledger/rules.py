@@ -201,8 +201,14 @@ def renew(books: Books, now: datetime, today: date, by: str) -> dict[str, Any]:
     }
 
 
-def restore(books: Books, seen: Sequence[Sighting], by: str) -> dict[str, Any]:
-    """The body by which a restore is accepted, with all that the lost entries had cost."""
+def restore(
+    books: Books, seen: Sequence[Sighting], known: Sequence[Tally], by: str
+) -> dict[str, Any]:
+    """The body by which a restore is accepted, with all that the lost entries had cost.
+
+    Args:
+        known: of each sighting, what of its cost is in the books.
+    """
     if not seen:
         raise ReviewError(
             "Nothing shows that entries are missing: there is no restore to accept. If a witness "
@@ -210,7 +216,9 @@ def restore(books: Books, seen: Sequence[Sighting], by: str) -> dict[str, Any]:
         )
     return {
         "by": check_name("the name of who accepts", by),
-        "lost": tally_to_dict(beyond(books.ever, [one.ever for one in seen])),
+        "lost": tally_to_dict(
+            beyond(Tally(), [beyond(had, [one.ever]) for one, had in zip(seen, known, strict=True)])
+        ),
         "known": max(one.seq for one in seen),
         "period": max(books.period, *(one.period for one in seen)),
         "restores": 1 + max(books.restores, *(one.restores for one in seen)),

@@ -17,8 +17,9 @@ from recsys.errors import PrivacyError
 from recsys.privacy.events import PrivacyEvent, SubsampledGaussianEvent
 from recsys.privacy.spending import Tally
 
-__all__ = ["Sighting", "beyond", "tally_from_dict", "tally_to_dict"]
+__all__ = ["Mark", "Sighting", "beyond", "tally_from_dict", "tally_to_dict"]
 
+Mark = tuple[int, str, Tally]
 _SLACK = 1e-9  # sums of the same costs in another order
 
 
@@ -31,6 +32,8 @@ class Sighting:
         period: which period of the budget.
         restores: how many restores had been accepted; entries of before one may be missing.
         ever: all that had been spent by then.
+        marks: number and hash of the first and the latest entries that spent something, and what
+            had been spent by each: they show where a copy that was put back parted from it.
     """
 
     seq: int
@@ -38,6 +41,7 @@ class Sighting:
     period: int
     restores: int
     ever: Tally
+    marks: tuple[Mark, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON."""
@@ -47,6 +51,7 @@ class Sighting:
             "period": self.period,
             "restores": self.restores,
             "ever": tally_to_dict(self.ever),
+            "marks": [[seq, hash_, tally_to_dict(ever)] for seq, hash_, ever in self.marks],
         }
 
     @classmethod
@@ -57,7 +62,11 @@ class Sighting:
             if not all(type(one) is int and one >= 0 for one in (seq, period, restores)):
                 raise ValueError("not counts")
             ever = tally_from_dict(fields["ever"])
-            return cls(seq, str(fields["hash"]), period, restores, ever)
+            marks = tuple(
+                (int(at), str(hash_), tally_from_dict(spent))
+                for at, hash_, spent in fields.get("marks", [])
+            )
+            return cls(seq, str(fields["hash"]), period, restores, ever, marks)
         except (KeyError, TypeError, ValueError, PrivacyError) as error:
             raise LedgerError("Expected what a ledger once was, found something else.") from error
 

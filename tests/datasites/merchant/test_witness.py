@@ -166,6 +166,42 @@ def test_a_witness_withheld_when_a_restore_was_accepted_still_counts(
     assert again.spent().epsilon == pytest.approx(spent.epsilon)
 
 
+def test_what_is_spent_after_a_restore_does_not_pay_for_what_was_lost(
+    home: MerchantHome, ledger: Ledger, put_back: Callable[[], None]
+) -> None:
+    run(ledger, "toys")
+    early = ledger.sighting()
+    run(ledger, "games")
+    late = ledger.sighting()
+    each = ledger.spent_by_study()["toys"].mu ** 2
+    put_back()
+    again = Ledger.open(home.ledger_path)
+    again.accept_restore([early], by="me")
+    run(again, "puzzles")
+    assert again.lacks(late)
+    again.accept_restore([late], by="me")
+    assert again.spent_ever().mu ** 2 == pytest.approx(3 * each)
+    assert not again.lacks(late)
+    assert not again.lacks(early)
+
+
+def test_a_ledger_that_went_on_unnoticed_books_both_branches(
+    home: MerchantHome, ledger: Ledger, put_back: Callable[[], None]
+) -> None:
+    run(ledger, "toys")
+    each = ledger.spent_by_study()["toys"].mu ** 2
+    stick = ledger.sighting()
+    put_back()
+    again = Ledger.open(home.ledger_path)
+    run(again, "puzzles")
+    run(again, "dolls")
+    assert again.lacks(stick)
+    again.accept_restore([stick], by="me")
+    assert again.spent_ever().mu ** 2 == pytest.approx(3 * each)
+    assert not again.lacks(stick)
+    assert Sighting.from_dict(again.sighting().to_dict()) == again.sighting()
+
+
 def test_another_history_of_the_same_length_is_noticed(
     home: MerchantHome, ledger: Ledger, put_back: Callable[[], None]
 ) -> None:
