@@ -130,6 +130,13 @@ def file_request(
             f"the study name '{proposal.study}' is taken here by another request. "
             "Submit under a new name."
         )
+    if request.job != submission.job:
+        # Booked once: the ledger keeps every line for ever. A second message adds nothing.
+        if request.status == "pending":
+            raise ReviewError(
+                f"the study '{proposal.study}' was sent before and waits for its answer there."
+            )
+        return request
     book()
     return request
 
@@ -202,6 +209,13 @@ def review(home: MerchantHome, ledger: Ledger, study: str) -> Review:
         difference = "" if shipped else remote_code.diff_against(request.code, recipe.code)
         if shipped or noised_here:
             problems += _declared_otherwise(proposal)
+    needed = int(proposal.settings.get("memory_mb", 0)) if noised_here and not problems else 0
+    if needed > home.settings.memory_mb:
+        problems.append(
+            f"its program may take {needed} MB for one shopper, above the "
+            f"{home.settings.memory_mb} MB that remote code may use here (memory_mb in "
+            "merchant.toml)"
+        )
     catalogue = read_catalogue(home.data / "catalogue.parquet")[0] if has_data(home) else None
     if catalogue is None:
         problems.append("this datasite has no data yet: `toyfed datasite add-data` comes first")

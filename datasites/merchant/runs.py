@@ -103,7 +103,7 @@ def execute(
         cpu_seconds=home.settings.wall_seconds,
     )
     recipe = json.loads((folder / "inputs" / "job" / "job.json").read_text())["recipe"]
-    with heavy_work(), contextlib.ExitStack() as broken_off:
+    with heavy_work(cancelled=cancelled), contextlib.ExitStack() as broken_off:
         broken_off.callback(free_room, folder)
         start_room(folder)
         if is_program(recipe):

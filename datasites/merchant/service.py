@@ -77,6 +77,7 @@ class Service:
         self._in_review: set[str] = set()
         self._waiting_for: dict[str, str] = {}
         self._fits: dict[str, int] = {}
+        self._served: dict[str, str] = {}
         # Decisions are booked by other processes; the link asks before it takes or sends anything.
         link.hears = self._hears
 
@@ -199,6 +200,10 @@ class Service:
             if isinstance(error, StateGoneError) and seconds > _GONE_SECONDS:
                 self._tell("refused", submission, str(error))
                 return self._answer(submission, "refused", "its round is over", {})
+            if isinstance(error, SandboxError) and seconds > _GONE_SECONDS:
+                # Not for ever: each try costs time that others' jobs wait for.
+                self._tell("refused", submission, str(error))
+                return self._answer(submission, "refused", "it could not be run here", {})
             # The share is away, the disk is full: the job stays queued and is tried again.
             if isinstance(error, OSError):
                 self._waiting_for[submission.job] = in_words(error)
@@ -286,7 +291,17 @@ class Service:
 
     def _result(self, submission: Submission, result: Result) -> bool:
         folder = desk.check_result(self.home, self.ledger, submission, result)
-        if not (folder / "manifest.json").exists():
+        kept = folder.with_name(f"{folder.name}.sha256")
+        if (folder / "manifest.json").exists():
+            if kept.exists() and kept.read_text() != result.state.sha256:
+                raise ReviewError(
+                    f"another model of the study '{result.study}' was delivered before, and stays. "
+                    "Deliver this one in a study of another name."
+                )
+            if self._served.get(result.study) == result.state.sha256:
+                # The same again: a fit takes minutes that others' jobs would wait for.
+                return self._answer(submission, "done", "", {})
+        else:
             fresh = folder.with_name(folder.name + ".new")
             shutil.rmtree(fresh, ignore_errors=True)
             self.link.download_state(
@@ -297,6 +312,7 @@ class Service:
             self.ledger.note("model", {"study": result.study, "sha256": result.state.sha256})
             shutil.rmtree(folder, ignore_errors=True)
             fresh.replace(folder)
+            atomic_write_text(kept, result.state.sha256)
         try:
             fit.run_in_own_process(self.home, result.study)
         except DatasiteError as error:
@@ -305,6 +321,7 @@ class Service:
                 raise
             self._tell("model-not-served", submission, str(error))
             return self._answer(submission, "failed", "the model could not be taken up", {})
+        self._served[result.study] = result.state.sha256
         log.info("model is served", study=result.study)
         return self._answer(submission, "done", "", {})
 

@@ -10,22 +10,29 @@ import fcntl
 import os
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+
+from datasites.errors import SandboxError, SettingsError
+from datasites.private import private_folder
 
 __all__ = ["heavy_work"]
 
 
 @contextlib.contextmanager
-def heavy_work(slots: int | None = None) -> Iterator[None]:
+def heavy_work(
+    slots: int | None = None, cancelled: Callable[[], bool] | None = None
+) -> Iterator[None]:
     """Wait for one of `slots` turns (default: one per core) shared by this user's processes.
 
-    A turn is an advisory lock, so it ends with its process, however that dies.
+    A turn is an advisory lock, so it ends with its process, however that dies. Where no folder for
+    the locks can be had, nobody waits: turns save memory, and must not be a reason to fail.
+
+    Raises SandboxError where `cancelled` says meanwhile that the work is not wanted any more.
     """
     wanted = slots or os.cpu_count() or 1
-    folder = Path(tempfile.gettempdir()) / f"toyfed-slots-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    while True:
+    folder = _folder()
+    while folder is not None:
         for number in range(wanted):
             descriptor = os.open(folder / str(number), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
@@ -38,4 +45,17 @@ def heavy_work(slots: int | None = None) -> Iterator[None]:
             finally:
                 os.close(descriptor)
             return
+        if cancelled is not None and cancelled():
+            raise SandboxError("was ended because it is no longer wanted")
         time.sleep(0.05)
+    yield
+
+
+def _folder() -> Path | None:
+    """A folder that only this user can enter: whoever else could, would hold all turns."""
+    name = f"toyfed-slots-{os.getuid()}"
+    for where in (os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir(), Path.home() / ".cache"):
+        if where:
+            with contextlib.suppress(SettingsError, OSError):
+                return private_folder(Path(where) / name)
+    return None

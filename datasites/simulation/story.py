@@ -134,7 +134,8 @@ class Story:
 
             def asked(merchant: MerchantHome = merchant, ledger: Ledger = ledger) -> bool:
                 return any(
-                    peer["email"] == SCIENTIST for peer in peers.seen(merchant, ledger)["peers"]
+                    peer["email"] == SCIENTIST and peer["fingerprint"]
+                    for peer in peers.seen(merchant, ledger)["peers"]
                 )
 
             self._until(f"the pairing request to reach {merchant.settings.name}", asked)

@@ -130,7 +130,8 @@ class Market:
         self.opened_in = time.monotonic() - begun
 
     def _is_asked(self, home: MerchantHome, ledger: Ledger) -> bool:
-        return bool(peers.seen(home, ledger)["peers"])
+        # With the key: the request and it are two objects in the share.
+        return any(peer["fingerprint"] for peer in peers.seen(home, ledger)["peers"])
 
     def _all_paired(self) -> bool:
         self.link.sync()

@@ -13,7 +13,7 @@ from safetensors.numpy import save
 from datasites.errors import DatasiteError
 from datasites.merchant import Ledger, MerchantHome, desk, runs
 from datasites.merchant.service import Service, _only_one, serve
-from datasites.protocol import Proposal, Round
+from datasites.protocol import Proposal, Result, Round, StateRef
 from datasites.syftbox.types import Submission, SyncReport
 
 Proposals = Callable[..., Proposal]
@@ -114,6 +114,51 @@ def test_a_rejected_proposal_is_answered_with_the_reason(
     ((job, status, message, files),) = link.answers
     assert (job, status, files) == ("toys-proposal", "refused", {})
     assert message.startswith("rejected: not now. To ask again, submit under a new study name")
+
+
+@pytest.mark.attack
+def test_the_same_study_under_other_job_names_adds_no_line_to_the_ledger(
+    service: Service, link: Link, make_proposal: Proposals, make_submission: Submissions
+) -> None:
+    proposal = make_proposal()
+    link.waiting = [make_submission("toys-proposal", proposal)]
+    service.step()
+    before = len(service.ledger.requests())
+    for number in range(5):
+        link.waiting = [make_submission(f"again-{number}", proposal)]
+        assert service.step() == 1
+    assert {status for _, status, *_ in link.answers} == {"refused"}
+    assert len(service.ledger.requests()) == before
+    desk.reject(service.home, service.ledger, "toys", reason="no", by="me")
+    link.waiting = [make_submission("once-more", proposal)]
+    assert service.step() == 1
+    assert len(service.ledger.requests()) == before
+
+
+@pytest.mark.attack
+def test_a_model_that_comes_again_is_not_fitted_again_and_another_is_refused(
+    service: Service,
+    link: Link,
+    approved: Proposal,
+    make_submission: Submissions,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fitted: list[str] = []
+    monkeypatch.setattr(
+        "datasites.merchant.fit.run_in_own_process", lambda _home, study: fitted.append(study)
+    )
+    folder = service.home.models / approved.study
+    folder.mkdir(parents=True)
+    (folder / "manifest.json").write_text("{}")
+    first, other = "a" * 64, "b" * 64
+    folder.with_name(f"{folder.name}.sha256").write_text(first)
+    for number, sha in enumerate((first, first, first, other)):
+        state = StateRef(name="model", sha256=sha)
+        result = Result(study=approved.study, proposal_sha256=approved.sha256, state=state)
+        link.waiting = [make_submission(f"result-{number}", result)]
+        assert service.step() == 1
+    assert fitted == [approved.study]
+    assert [status for _, status, *_ in link.answers] == ["done", "done", "done", "refused"]
 
 
 @pytest.mark.slow

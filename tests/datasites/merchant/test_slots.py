@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from datasites.errors import SandboxError
 from datasites.merchant.slots import heavy_work
 
 _HOLDS = """
@@ -24,6 +26,7 @@ with heavy_work(1):
 @pytest.fixture(autouse=True)
 def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
     monkeypatch.setattr(tempfile, "tempdir", None)
 
 
@@ -41,6 +44,28 @@ def test_so_many_at_once_and_no_more() -> None:
             assert not entered.wait(0.3)
         assert entered.wait(10)
         waiting.join()
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize("in_the_way", ["file", "link"])
+def test_what_others_put_in_the_way_stops_no_run(
+    in_the_way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "own"))
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    place = tmp_path / f"toyfed-slots-{os.getuid()}"
+    if in_the_way == "file":
+        place.touch()
+    else:
+        place.symlink_to(tmp_path / "elsewhere")
+    with heavy_work(1):
+        assert list((tmp_path / "own" / ".cache").rglob("0"))
+
+
+def test_what_is_not_wanted_any_more_waits_no_longer() -> None:
+    wanted = heavy_work(1, cancelled=lambda: True)
+    with heavy_work(1), pytest.raises(SandboxError, match="no longer wanted"), wanted:
+        pass
 
 
 def test_an_error_gives_the_turn_back() -> None:
