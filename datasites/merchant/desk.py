@@ -12,6 +12,7 @@ import json
 import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -196,8 +197,6 @@ def _read_request(home: MerchantHome, decisions: Decisions, study: str) -> Reque
 
 def review(home: MerchantHome, ledger: Ledger, study: str) -> Review:
     """Everything a merchant should see before deciding. Runs no line of the submitted code."""
-    from recsys.data import read_catalogue
-
     request = _read_request(home, Decisions(ledger), study)
     proposal = request.proposal
     problems: list[str] = []
@@ -216,10 +215,10 @@ def review(home: MerchantHome, ledger: Ledger, study: str) -> Review:
             f"{home.settings.memory_mb} MB that remote code may use here (memory_mb in "
             "merchant.toml)"
         )
-    catalogue = read_catalogue(home.data / "catalogue.parquet")[0] if has_data(home) else None
-    if catalogue is None:
+    toys = home.data / "catalogue.parquet"
+    if not has_data(home):
         problems.append("this datasite has no data yet: `toyfed datasite add-data` comes first")
-    elif (catalogue.digest, catalogue.n_items) != (proposal.catalogue, proposal.n_items):
+    elif _about(toys, toys.stat().st_mtime_ns) != (proposal.catalogue, proposal.n_items):
         problems.append("the study is about another catalogue than the one this datasite uses")
     budget = ledger.budget
     cost, held = Tally.of(proposal.events()), ledger.held()
@@ -242,6 +241,16 @@ def review(home: MerchantHome, ledger: Ledger, study: str) -> Review:
         after_epsilon=after,
         budget=budget,
     )
+
+
+@lru_cache(maxsize=4)
+def _about(catalogue: Path, stamp: int) -> tuple[str, int]:
+    """Digest and size of a catalogue; a page reviews many requests, and reading takes long."""
+    from recsys.data import read_catalogue
+
+    del stamp  # only there to read again when the file changes
+    toys, _ = read_catalogue(catalogue)
+    return toys.digest, toys.n_items
 
 
 def _declared_otherwise(proposal: Proposal) -> list[str]:
