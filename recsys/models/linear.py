@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,12 @@ class Product:
     table: tuple[sp.csr_matrix, Floats] | None = None
     constant: Floats | None = None
 
+    @cached_property
+    def sparse_scores(self) -> sp.csr_matrix:
+        """c @ d, multiplied out once."""
+        assert self.sparse is not None
+        return self.sparse[0] @ self.sparse[1]
+
     def scaled(self, factor: np.float32) -> Product:
         """The scores times a number; the toys' sides stay the very same arrays."""
         return Product(
@@ -64,8 +71,12 @@ class Product:
         scores = np.zeros((left[0].shape[0] if left else 1, items.size), dtype=np.float32)
         if self.dense:
             scores += self.dense[0] @ self.dense[1][items].T
-        if self.sparse:
-            scores += (self.sparse[0] @ self.sparse[1])[:, items].toarray()
+        if self.sparse and len(scores) == 1:
+            row = np.zeros(self.sparse[1].shape[1], dtype=np.float32)
+            row[self.sparse_scores.indices] = self.sparse_scores.data
+            scores += row[items]
+        elif self.sparse:
+            scores += self.sparse_scores[:, items].toarray()
         if self.table:
             scores += self.table[0] @ self.table[1][:, items]
         if self.constant is not None:
@@ -121,7 +132,16 @@ class Joint:
             else:
                 np.matmul(shoppers, toys, out=out)
             written = True
-        sparse = [product.sparse for product in products if product.sparse is not None]
+        one = len(out) == 1
+        for product in products if one else ():
+            if product.sparse is not None:
+                # Of one shopper only few toys have a score here: laying tables together, and rows
+                # out in full, would take longer than the rest.
+                if not written:
+                    out.fill(0)
+                    written = True
+                out[0, product.sparse_scores.indices] += product.sparse_scores.data
+        sparse = [part.sparse for part in products if part.sparse is not None and not one]
         for together in _few(sparse, lambda table: int(table.nnz)):
             rows = sp.hstack([left for left, _ in together], format="csr")
             found = rows @ self._tables.of([right for _, right in together])
