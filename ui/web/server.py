@@ -8,6 +8,7 @@ Started by `ui.web.launch` as `python -m ui.web.server SETTINGS`.
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -171,6 +172,9 @@ def main() -> None:
     except ToyFedError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(1) from None
+    # The collector looks through everything rarely: it stops all who wait meanwhile. What is open
+    # for long is out of its way (`ui.web.served`), and little else here is a cycle.
+    gc.set_threshold(20_000, 20, 100)
     asyncio.run(server.serve())
 
 
