@@ -40,7 +40,7 @@ log = structlog.get_logger()
 
 STARTED_ANEW = "started anew"
 """Note by which the merchant says that a witness of another datasite may be written over."""
-_MOST_BYTES = 64 * 1024
+_MOST_BYTES = 1 << 20
 _NONCE = 12
 _KEY = "witness.key"
 

@@ -52,6 +52,8 @@ EARLIER = "(earlier datasites)"
 """Where costs are shown that the same shoppers had at datasites before this one."""
 
 _MARKS = 62
+_MOST_KINDS = 2000
+"""Kinds of steps in all marks together: some 150 KB of a witness."""
 
 PEER_APPROVED, PEER_REVOKED = "peer-approved", "peer-revoked"
 """Notes by which the merchant decides whom it hears."""
@@ -133,7 +135,12 @@ class Books:
     @property
     def sighting(self) -> Sighting:
         """What to remember of this ledger elsewhere."""
-        return Sighting(self.seq, self.hash, self.period, self.restores, self.ever, self.marks)
+        first, later = self.marks[:1], self.marks[1:]
+        # Each mark holds every kind of step so far: of many kinds, fewer marks, the latest.
+        kinds = max(1, len(self.ever.steps))
+        later = later[-max(1, _MOST_KINDS // kinds) :]
+        marks = (*first, *later)
+        return Sighting(self.seq, self.hash, self.period, self.restores, self.ever, marks)
 
     def known_after(self, restores: int) -> Tally:
         """What counts for something seen before restores that were accepted since.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -12,8 +13,9 @@ import pytest
 from datasites.errors import LedgerError, RestoredError, ReviewError, TransportError
 from datasites.merchant import Ledger, MerchantHome, MerchantSettings
 from datasites.merchant.ledger import LOST, Sighting, verify_export
-from datasites.merchant.witness import STARTED_ANEW, Witnesses
-from recsys.privacy import Budget, GaussianEvent, Tally
+from datasites.merchant.ledger.books import Books
+from datasites.merchant.witness import _MOST_BYTES, STARTED_ANEW, Witnesses
+from recsys.privacy import Budget, GaussianEvent, SubsampledGaussianEvent, Tally
 
 pytestmark = pytest.mark.attack
 
@@ -200,6 +202,18 @@ def test_a_ledger_that_went_on_unnoticed_books_both_branches(
     assert again.spent_ever().mu ** 2 == pytest.approx(3 * each)
     assert not again.lacks(stick)
     assert Sighting.from_dict(again.sighting().to_dict()) == again.sighting()
+
+
+def test_a_witness_of_many_kinds_of_steps_can_still_be_read() -> None:
+    books = Books()
+    for number in range(200):
+        step = SubsampledGaussianEvent("gradient", 1.0 + number / 1000, 0.1, 20)
+        books.ever += Tally.of([step])
+        books.marks = (*books.marks[:1], *books.marks[1:][-62:], (number, "f" * 64, books.ever))
+    seen = books.sighting
+    assert len(json.dumps(seen.to_dict())) < _MOST_BYTES // 2
+    assert (seen.marks[0], seen.marks[-1]) == (books.marks[0], books.marks[-1])
+    assert Sighting.from_dict(json.loads(json.dumps(seen.to_dict()))) == seen
 
 
 def test_another_history_of_the_same_length_is_noticed(
