@@ -246,12 +246,7 @@ def test_an_answer_that_was_used_opens_nothing_a_second_time(
 def test_a_sign_in_that_was_denied_leads_back_to_the_door(
     door: Door, person: BrowserContext
 ) -> None:
-    page = person.new_page()
-    page.goto(door.page)
-    page.get_by_role("link", name="Sign in").click()
-    page.wait_for_url(f"{door.provider}/**")
-    page.get_by_role("button", name="Deny").click()
-    page.wait_for_url(f"{door.page}/**")
+    page = sign_in(door, person, "Deny")
     assert "__Host-toyfed" not in cookies(person, door)
     page.goto(door.page)
     assert page.url == f"{door.page}/sign-in"
