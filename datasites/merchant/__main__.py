@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from datasites.merchant.home import MerchantHome
-from datasites.merchant.service import serve
+from datasites.merchant.loop import serve
 
 if __name__ == "__main__":
     serve(MerchantHome.open(Path(sys.argv[1])))

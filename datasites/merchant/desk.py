@@ -208,13 +208,8 @@ def review(home: MerchantHome, ledger: Ledger, study: str) -> Review:
         difference = "" if shipped else remote_code.diff_against(request.code, recipe.code)
         if shipped or noised_here:
             problems += _declared_otherwise(proposal)
-    needed = int(proposal.settings.get("memory_mb", 0)) if noised_here and not problems else 0
-    if needed > home.settings.memory_mb:
-        problems.append(
-            f"its program may take {needed} MB for one shopper, above the "
-            f"{home.settings.memory_mb} MB that remote code may use here (memory_mb in "
-            "merchant.toml)"
-        )
+    if noised_here and not problems and (too_much := _too_much_memory(home, proposal)):
+        problems.append(too_much)
     toys = home.data / "catalogue.parquet"
     if not has_data(home):
         problems.append("this datasite has no data yet: `toyfed datasite add-data` comes first")
@@ -346,7 +341,24 @@ def check_round(
             f"the code of '{submission.job}' is not the approved one (sha256 {digest[:12]}…, "
             f"approved {request.code_sha256[:12]}…). It is not run; propose it as a new study."
         )
+    if is_program(request.proposal.recipe) and _too_much_memory(home, request.proposal):
+        # What the merchant allows may have changed since; how much it is, stays here.
+        raise ReviewError(
+            f"the program of '{order.study}' may take more memory than remote code may use here. "
+            "Propose it with a smaller memory_mb."
+        )
     return request.proposal, phase
+
+
+def _too_much_memory(home: MerchantHome, proposal: Proposal) -> str:
+    """What is wrong with the memory that a program asks for; empty if nothing."""
+    needed, allowed = int(proposal.settings.get("memory_mb", 0)), home.settings.memory_mb
+    if needed <= allowed:
+        return ""
+    return (
+        f"its program may take {needed} MB for one shopper, above the {allowed} MB that remote "
+        "code may use here (memory_mb in merchant.toml)"
+    )
 
 
 def check_result(

@@ -5,6 +5,7 @@ runs/JOB/inputs/state/…               the arrays that the phase starts from
 runs/JOB/output/                      what the code wrote (looked at by the gate only)
 runs/JOB/room-*                       room on the disk that the run is sure of
 runs/JOB/release.safetensors|json     what passed the gate: exactly this may leave
+runs/JOB/held.json                    until when the answer of a program's run is held back
 runs/JOB/log.txt, outcome.json        stay at the merchant
 """
 
@@ -20,14 +21,23 @@ from typing import Any
 
 from datasites.errors import GateError, ReviewError, SandboxError
 from datasites.merchant import gate, sandbox
-from datasites.merchant.contributions.apart import hold_back, is_program, run_apart
+from datasites.merchant.contributions.apart import is_program, run_apart
+from datasites.merchant.contributions.held import hold_back, note_hold
 from datasites.merchant.home import MerchantHome
 from datasites.merchant.room import free_room, outputs_room, start_room, take_room
 from datasites.merchant.slots import heavy_work
 from datasites.protocol import Phase, Proposal
 from recsys.files import atomic_write_bytes, atomic_write_text
 
-__all__ = ["execute", "has_release", "prepare", "release_facts", "release_files", "room_taken"]
+__all__ = [
+    "execute",
+    "has_release",
+    "may_be_told",
+    "prepare",
+    "release_facts",
+    "release_files",
+    "room_taken",
+]
 
 _ARRAYS, _FACTS = "release.safetensors", "release.json"
 
@@ -126,7 +136,7 @@ def execute(
             )
         broken_off.pop_all()
     if is_program(recipe):
-        hold_back(outcome.seconds, cancelled)  # in nobody's turn
+        note_hold(folder, outcome.seconds, cancelled or (lambda: False))
     facts = {
         "ok": outcome.ok,
         "reason": outcome.reason,
@@ -158,6 +168,14 @@ def execute(
     _note_outcome(folder, facts)
     shutil.rmtree(folder / "output", ignore_errors=True)
     return booked
+
+
+def may_be_told(home: MerchantHome, job: str, unwanted: Callable[[], bool]) -> bool:
+    """Wait until the answer to a run may be given; False if it is `unwanted` before that.
+
+    Privacy: how long a program's run took is told coarsely; see `hold_back`.
+    """
+    return hold_back(_folder(home, job), unwanted)
 
 
 def _note_outcome(folder: Path, facts: dict[str, Any]) -> None:

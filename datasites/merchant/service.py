@@ -4,7 +4,8 @@ One pass of the loop (`Service.step`) is a transaction per job that a crash cann
 
     proposal   file it for review           -> answer once it is approved or rejected
     round      check approval, RESERVE cost -> run in sandbox -> gate -> keep release
-               -> COMMIT -> reply           (a restart redelivers, or declares the run lost)
+               -> COMMIT -> (a program's is held back) -> reply
+                                            (a restart redelivers, or declares the run lost)
     result     verify, store                -> fit the merchant's own blend -> reply
 
 A run that was cut off is never run again and its budget is never given back: what it might have
@@ -13,12 +14,8 @@ computed is unknown, so it counts as spent.
 
 from __future__ import annotations
 
-import contextlib
 import shutil
-import signal
-import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -27,7 +24,6 @@ from datasites.errors import (
     DatasiteError,
     GateError,
     LedgerError,
-    LedgerWriteError,
     ReviewError,
     SandboxError,
     StateGoneError,
@@ -35,13 +31,11 @@ from datasites.errors import (
 from datasites.merchant import apart, code, desk, fit, housekeeping, leftovers, peers, runs
 from datasites.merchant.bulletin import Bulletin
 from datasites.merchant.contributions.apart import check_loads, is_program
-from datasites.merchant.heartbeat import Heartbeat
 from datasites.merchant.home import MerchantHome
 from datasites.merchant.ledger import Ledger
 from datasites.merchant.retries import Retries
 from datasites.merchant.trouble import in_words
 from datasites.merchant.witness import Witnesses
-from datasites.pace import Pace
 from datasites.protocol import Proposal, Result, Round, parse_message
 from recsys.errors import ArtifactError
 from recsys.files import atomic_write_text
@@ -49,7 +43,7 @@ from recsys.files import atomic_write_text
 if TYPE_CHECKING:
     from datasites.syftbox import MerchantLink, Submission
 
-__all__ = ["Service", "serve"]
+__all__ = ["Service"]
 
 log = structlog.get_logger()
 
@@ -74,6 +68,7 @@ class Service:
         self.witnesses = witnesses or Witnesses(home, ledger)
         self._bulletin = Bulletin(ledger)
         self._retries = Retries()
+        self._stopping: Callable[[], bool] = lambda: False
         self._in_review: set[str] = set()
         self._waiting_for: dict[str, str] = {}
         self._fits: dict[str, int] = {}
@@ -119,6 +114,7 @@ class Service:
 
         When `stopping` says so, the job under way is finished and no other is begun.
         """
+        self._stopping = stopping
         report = self.link.sync()
         peers.carry_out(self.home, self.ledger, self.link)
         self._show_mock()
@@ -239,6 +235,13 @@ class Service:
             self.recover()
             state = self.ledger.state_of(job)
         outcome = self._run(submission, order) if state is None else state
+
+        def unwanted() -> bool:
+            gone = self.ledger.is_revoked(order.study) or not self._hears(submission.sender)
+            return gone or self._stopping()
+
+        if not runs.may_be_told(self.home, job, unwanted) and self._stopping():
+            return False  # what is to be told is kept, and told when this service runs again
         if self.ledger.is_revoked(order.study):
             return self._answer(submission, "failed", "the merchant revoked this study", {})
         if outcome == "committed":
@@ -324,103 +327,3 @@ class Service:
         self._served[result.study] = result.state.sha256
         log.info("model is served", study=result.study)
         return self._answer(submission, "done", "", {})
-
-
-def serve(
-    home: MerchantHome,
-    *,
-    once: bool = False,
-    stop: Callable[[], bool] | None = None,
-    begun: Callable[[], None] = lambda: None,
-) -> None:
-    """Run the service until `stop` says so or SIGTERM comes; with `once`, a single pass.
-
-    `begun` is called once this service is the only one of its home.
-
-    Raises SandboxError at once where remote code could not be isolated, unless the merchant's
-    settings say `unsafe_no_sandbox = true`.
-    """
-    from datasites.merchant import sandbox
-    from datasites.syftbox import MerchantLink
-
-    status = sandbox.probe()
-    if not status.available and not home.settings.unsafe_no_sandbox:
-        raise SandboxError(
-            f"no sandbox for remote code: {status.detail}. {status.what_to_do} "
-            "(or, knowing the risk, set unsafe_no_sandbox = true in merchant.toml)"
-        )
-    stopping = False
-
-    def on_signal(_number: int, _frame: object) -> None:
-        nonlocal stopping
-        stopping = True
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, on_signal)
-    with _only_one(home):
-        begun()
-        service: Service | None = None
-        pulse, pace, trouble = Heartbeat(home), Pace(home.settings.poll_seconds), ""
-        while True:
-            try:
-                if service is None:
-                    ledger = Ledger.open(home.ledger_path)
-                    # Before our keys are shown in the share: they might push another's aside.
-                    Witnesses(home, ledger).check()
-                    link = MerchantLink(home.settings.email, home.root, home.settings.share)
-                    service = Service(home, link, ledger)
-                    service.recover()
-                if service.step(lambda: stopping):
-                    pace.moved()
-                trouble = service.trouble
-                pulse.beat("troubled" if trouble else "running", trouble)
-            except (DatasiteError, OSError) as error:
-                if isinstance(error, LedgerError) and not isinstance(error, LedgerWriteError):
-                    raise  # fail closed: nothing runs on books that do not verify
-                if trouble != in_words(error):
-                    trouble = in_words(error)
-                    log.warning("pass failed; trying again", reason=trouble)
-                with contextlib.suppress(OSError):
-                    pulse.beat("troubled", trouble)
-            except Exception as error:
-                # Not foreseen, so begun anew from what is on disk, as after a crash. The text of
-                # such an error may quote anything: only its kind is told.
-                service, trouble = None, f"unexpected {type(error).__name__}"
-                log.warning("pass failed; starting over", reason=trouble)
-                with contextlib.suppress(OSError):
-                    pulse.beat("troubled", trouble)
-            if once or stopping or (stop is not None and stop()):
-                break
-            _wait(pace.seconds(), lambda: stopping)
-        with contextlib.suppress(OSError):
-            pulse.beat("stopped")
-
-
-def _wait(seconds: float, ended: Callable[[], bool]) -> None:
-    """Sleep, in short parts: a sleep goes on after a signal that was caught."""
-    until = time.monotonic() + seconds
-    while not ended() and (left := until - time.monotonic()) > 0:
-        time.sleep(min(left, 0.5))
-
-
-class _only_one:
-    """Two services on one home would both answer: the second is refused (an advisory file lock)."""
-
-    def __init__(self, home: MerchantHome) -> None:
-        self._path: Path = home.private / "service.lock"
-
-    def __enter__(self) -> None:
-        import fcntl
-
-        self._file = self._path.open("w")
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            self._file.close()
-            raise DatasiteError(
-                "expected this datasite to be idle; another service serves "
-                f"{self._path.parent.parent}. Stop that one first."
-            ) from None
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()

@@ -124,7 +124,7 @@ def serve(
 ) -> None:
     """Run the datasite: sync, queue requests for review, run what was approved. Ctrl-C stops."""
     from datasites.merchant import MerchantHome
-    from datasites.merchant.service import serve
+    from datasites.merchant.loop import serve
 
     opened = MerchantHome.open(home)
     name = escape(opened.settings.name)

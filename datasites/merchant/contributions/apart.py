@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import json
-import math
 import signal
 import subprocess
 import sys
@@ -28,10 +27,9 @@ from datasites.protocol import Phase
 from datasites.recipes.custom.settings import CustomSettings
 from recsys.files import atomic_write_bytes, atomic_write_text
 
-__all__ = ["check_loads", "hold_back", "is_program", "rounded", "run_apart"]
+__all__ = ["check_loads", "is_program", "run_apart"]
 
 _POLL_SECONDS = 0.1
-_SHORTEST_SECONDS = 2.0
 _REFUSED, _FAILED = 3, 4
 _UNWANTED = "was ended because it is no longer wanted"
 
@@ -83,21 +81,6 @@ def run_apart(
     if process.returncode == 0:
         return _outcome(home, job, begun, Ending.FINISHED, "finished")
     return _outcome(home, job, begun, Ending.FAILED, "the sandbox for programs broke off")
-
-
-def hold_back(seconds: float, cancelled: Callable[[], bool] | None = None) -> None:
-    """Wait until a run that took so long has taken 2, 4, 8, 16 ... seconds.
-
-    Privacy: whoever waits for the answer learns only coarsely how long the shoppers took.
-    """
-    end = time.monotonic() + rounded(seconds) - seconds
-    while time.monotonic() < end and not (cancelled is not None and cancelled()):
-        time.sleep(_POLL_SECONDS)
-
-
-def rounded(seconds: float) -> float:
-    """Up to the next of 2, 4, 8, 16 ... seconds."""
-    return float(2.0 ** math.ceil(math.log2(max(seconds, _SHORTEST_SECONDS))))
 
 
 def _outcome(home: MerchantHome, job: str, begun: float, ending: Ending, text: str) -> RunOutcome:

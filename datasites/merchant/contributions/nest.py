@@ -22,6 +22,7 @@ from datasites.merchant.contributions.page import Answer, Page, RowArray
 from datasites.merchant.sandbox.doctor import working_bwrap
 from datasites.merchant.sandbox.interpreter import find_interpreter, installed_package
 from datasites.merchant.sandbox.jail import read_only, system_libraries
+from datasites.merchant.sandbox.oom import first_to_go
 
 __all__ = ["Nest", "RowLimits"]
 
@@ -183,21 +184,22 @@ class Nest:
         ]
         with words, pages:
             try:
-                self._process = subprocess.Popen(
-                    [
-                        *(str(working_bwrap()), *options, "--"),
-                        # Not -I, which would ignore the fixed seed of hashes below.
-                        *(str(interpreter.executable), "-s", "-P", "-B", "-m", "zygote"),
-                        *(str(words.fileno()), str(pages.fileno())),
-                    ],
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    stderr=subprocess.PIPE,
-                    env={f"{name}_NUM_THREADS": "1" for name in ("OPENBLAS", "OMP", "MKL")}
-                    | {"PYTHONHASHSEED": "0", "PYTHONPATH": "/own"},
-                    pass_fds=[words.fileno(), pages.fileno()],
-                    start_new_session=True,
-                )
+                with first_to_go():
+                    self._process = subprocess.Popen(
+                        [
+                            *(str(working_bwrap()), *options, "--"),
+                            # Not -I, which would ignore the fixed seed of hashes below.
+                            *(str(interpreter.executable), "-s", "-P", "-B", "-m", "zygote"),
+                            *(str(words.fileno()), str(pages.fileno())),
+                        ],
+                        stdin=subprocess.DEVNULL,
+                        stdout=subprocess.DEVNULL,
+                        stderr=subprocess.PIPE,
+                        env={f"{name}_NUM_THREADS": "1" for name in ("OPENBLAS", "OMP", "MKL")}
+                        | {"PYTHONHASHSEED": "0", "PYTHONPATH": "/own"},
+                        pass_fds=[words.fileno(), pages.fileno()],
+                        start_new_session=True,
+                    )
             except OSError as error:
                 self._words.close()
                 self._pages.close()

@@ -17,6 +17,7 @@ from typing import Any
 from datasites.errors import SandboxError
 from datasites.merchant.sandbox.cgroup import Cgroup
 from datasites.merchant.sandbox.jail import WATCHED, Jail
+from datasites.merchant.sandbox.oom import first_to_go
 from datasites.merchant.sandbox.outcome import Limits
 from datasites.merchant.sandbox.seccomp import filter_program
 from datasites.merchant.sandbox.watch import Watch
@@ -208,21 +209,22 @@ def _start(
     with theirs:
         told = {**settings, "channel": theirs.fileno(), "folders": list(folders)}
         try:
-            process = subprocess.Popen(
-                [
-                    *command,
-                    *(settings["python"], "-I", "-S", "-c", _BOOTSTRAP.read_text()),
-                    json.dumps(told),
-                ],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                # Empty from the start: bubblewrap is process 1 inside, and the code can read the
-                # environment that process 1 was started with.
-                env={},
-                pass_fds=[*passed, theirs.fileno()],
-                start_new_session=True,
-            )
+            with first_to_go():
+                process = subprocess.Popen(
+                    [
+                        *command,
+                        *(settings["python"], "-I", "-S", "-c", _BOOTSTRAP.read_text()),
+                        json.dumps(told),
+                    ],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    # Empty from the start: bubblewrap is process 1 inside, and the code can read
+                    # the environment that process 1 was started with.
+                    env={},
+                    pass_fds=[*passed, theirs.fileno()],
+                    start_new_session=True,
+                )
         except OSError as error:
             ours.close()
             raise SandboxError(f"Expected to start the sandbox: {error.strerror}") from None

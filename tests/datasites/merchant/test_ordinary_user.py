@@ -65,3 +65,18 @@ def test_the_sandbox_works_for_an_ordinary_user(ordinary: tuple[str, ...]) -> No
     )
     checks = {one["check"]: one for one in json.loads(done.stdout)}
     assert "bubblewrap works" in checks["sandbox"]["found"]
+
+
+KEEPS_ITS_PLACE = """
+from datasites.merchant.sandbox.oom import _FILE, first_to_go
+before = _FILE.read_text()
+with first_to_go():
+    assert _FILE.read_text().strip() == "1000"
+assert _FILE.read_text() == before
+"""
+
+
+def test_an_ordinary_user_keeps_its_own_place_when_memory_runs_out(
+    ordinary: tuple[str, ...],
+) -> None:
+    subprocess.run([*ordinary, sys.executable, "-c", KEEPS_ITS_PLACE], check=True)

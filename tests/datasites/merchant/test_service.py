@@ -12,7 +12,8 @@ from safetensors.numpy import save
 
 from datasites.errors import DatasiteError
 from datasites.merchant import Ledger, MerchantHome, desk, runs
-from datasites.merchant.service import Service, _only_one, serve
+from datasites.merchant.loop import _only_one, serve
+from datasites.merchant.service import Service
 from datasites.protocol import Proposal, Result, Round, StateRef
 from datasites.syftbox.types import Submission, SyncReport
 

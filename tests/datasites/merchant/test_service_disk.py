@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-import datasites.merchant.service as module
+import datasites.merchant.loop as module
 from datasites.errors import LedgerError, LedgerWriteError, RestoredError
 from datasites.merchant import Ledger, MerchantHome, heartbeat
 from datasites.merchant.heartbeat import Heartbeat

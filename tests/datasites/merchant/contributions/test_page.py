@@ -9,7 +9,6 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datasites.merchant.contributions.apart import rounded
 from datasites.merchant.contributions.page import Page, RowArray
 from datasites.merchant.contributions.zygote.answers import encode
 
@@ -58,7 +57,3 @@ def test_any_sizes_give_an_answer(rows: int, said: int) -> None:
     with Page(HISTORY, ARRAYS) as page:
         os.pwrite(page.handle, struct.pack("<IIQQ", 1, 0, rows, said), OUT)
         page.answer()
-
-
-def test_a_run_is_said_to_take_a_power_of_two_of_seconds() -> None:
-    assert [rounded(one) for one in (0.1, 2.0, 2.1, 7.0, 100.0)] == [2, 2, 4, 8, 128]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -169,6 +171,81 @@ def test_a_round_releases_the_noised_sum_of_clipped_rows(
     # How many failed stays in a file of the merchant's alone.
     assert "without a row" in (home.runs / "mine-counts" / "log.txt").read_text()
     assert "without" not in json.dumps([entry.body for entry in ledger.entries()])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_stop_while_the_answer_is_held_back_loses_nothing(
+    home: MerchantHome,
+    ledger: Ledger,
+    market: Marketplace,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    killed: bool,
+) -> None:
+    monkeypatch.setattr(
+        "datasites.merchant.contributions.held.rounded", lambda seconds: seconds + 3
+    )
+    (home.private / "mock-published").touch()
+    link = Link()
+    service = Service(home, link, ledger)  # type: ignore[arg-type]
+    asked = proposal(market, model())
+    link.waiting = [submission(tmp_path, "mine-proposal", asked, COUNTS)]
+    service.step()
+    desk.approve(home, ledger, "mine", by="me", read_foreign_code=True)
+    order = Round(study="mine", phase="counts", proposal_sha256=asked.sha256)
+    link.waiting = [submission(tmp_path, "mine-counts", order, COUNTS)]
+    link.answers.clear()
+
+    def stops() -> bool:
+        kept = runs.has_release(home, "mine-counts")
+        if kept and killed:
+            raise KeyboardInterrupt
+        return kept
+
+    if killed:
+        with pytest.raises(KeyboardInterrupt):
+            service.step(stops)
+    else:
+        assert service.step(stops) == 0
+    assert not link.answers
+    until = json.loads((home.runs / "mine-counts" / "held.json").read_text())["until"]
+    assert time.time() < until
+
+    after = Service(home, link, ledger)  # type: ignore[arg-type]
+    after.recover()
+    spent = ledger.spent()
+    assert after.step() == 1
+    assert time.time() >= until
+    ((job, status, text, files),) = link.answers
+    assert (job, status, text) == ("mine-counts", "done", "")
+    assert load(files["release.safetensors"])["item_counts"].shape == (market.catalogue.n_items,)
+    assert ledger.spent() == spent
+    kinds = [entry.kind for entry in ledger.entries()]
+    assert kinds.count("reserved") == kinds.count("committed") == 1
+
+
+@pytest.mark.slow
+def test_a_program_runs_only_within_the_memory_that_the_merchant_allows_now(
+    home: MerchantHome, ledger: Ledger, market: Marketplace, tmp_path: Path
+) -> None:
+    (home.private / "mock-published").touch()
+    link = Link()
+    asked = proposal(market, model())
+    service = Service(home, link, ledger)  # type: ignore[arg-type]
+    link.waiting = [submission(tmp_path, "mine-proposal", asked, COUNTS)]
+    service.step()
+    desk.approve(home, ledger, "mine", by="me", read_foreign_code=True)
+    less = replace(home, settings=home.settings.model_copy(update={"memory_mb": 256}))
+    service = Service(less, link, ledger)  # type: ignore[arg-type]
+    order = Round(study="mine", phase="counts", proposal_sha256=asked.sha256)
+    link.waiting = [submission(tmp_path, "mine-counts", order, COUNTS)]
+    service.step()
+    _, status, text, _ = link.answers[-1]
+    assert status == "refused"
+    assert "smaller memory_mb" in text
+    assert "256" not in text
+    assert ledger.spent().epsilon == 0
 
 
 @pytest.mark.slow
