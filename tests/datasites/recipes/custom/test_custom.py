@@ -225,6 +225,7 @@ def test_a_stop_while_the_answer_is_held_back_loses_nothing(
     assert kinds.count("reserved") == kinds.count("committed") == 1
 
 
+@pytest.mark.attack
 @pytest.mark.slow
 def test_a_program_runs_only_within_the_memory_that_the_merchant_allows_now(
     home: MerchantHome, ledger: Ledger, market: Marketplace, tmp_path: Path
