@@ -9,6 +9,8 @@ recipes whose merchants use what the others released alone (`co-purchase`): that
 from __future__ import annotations
 
 import argparse
+import multiprocessing
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -16,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from benchmarks.baselines import baselines
 from benchmarks.merchants import Figures, Merchant, merchants_of
@@ -97,6 +100,7 @@ def run(
     recipes: Sequence[str] = (),
     epsilons: Sequence[float | None] = EPSILONS,
     merchants: Sequence[int] = MERCHANTS,
+    jobs: int = 1,
 ) -> None:
     """Measure what is not in `out` yet; print and plot all that is there.
 
@@ -106,6 +110,7 @@ def run(
         recipes: all by default.
         epsilons: of one shopper at one merchant; None is without privacy.
         merchants: numbers of merchants, see `partitioned`.
+        jobs: rows measured at once, each in a process of its own. No effect on the figures.
     """
     columns = [*Outcome.__annotations__, "seconds"]
     table = RowFile(out / "quality.csv", KEY, columns)
@@ -120,8 +125,7 @@ def run(
         each = merchants_of(marketplace)
         print(f"{number} merchants alone: {time.perf_counter() - started:.0f} s", flush=True)
         _baselines(usual, each, number)
-        for recipe, setting in missing:
-            _measure(table, marketplace, each, recipe, setting)
+        _measure_all(_Ready(table, marketplace, each), missing, jobs)
     print_tables(table, usual)
     privacy_utility(table.path, usual.path, out, len(official.shops))
 
@@ -148,25 +152,58 @@ def shown(epsilon: float | None) -> str:
     return "inf" if epsilon is None else f"{epsilon:g}"
 
 
-def _measure(
-    table: RowFile,
-    marketplace: Marketplace,
-    merchants: Sequence[Merchant],
-    recipe: str,
-    setting: Setting,
-) -> None:
-    started = time.perf_counter()
-    components = simulated(recipe, marketplace, setting)
-    outcome = compare(merchants, components)
-    key: dict[str, Any] = {
-        "recipe": recipe,
-        "epsilon": shown(setting.epsilon),
-        "merchants": len(merchants),
-        "noise": setting.noise,
-    }
-    seconds = time.perf_counter() - started
-    table.add(key | asdict(outcome) | {"seconds": round(seconds, 1)})
-    print(*key.values(), f"{outcome.gain:+.4f}", f"{seconds:.0f} s", flush=True)
+@dataclass(frozen=True, eq=False)
+class _Ready:
+    """What every row of one number of merchants starts from."""
+
+    table: RowFile
+    marketplace: Marketplace
+    merchants: Sequence[Merchant]
+
+    def measure(self, recipe: str, setting: Setting) -> str:
+        """Add one row to the table; returns it in words."""
+        started = time.perf_counter()
+        components = simulated(recipe, self.marketplace, setting)
+        outcome = compare(self.merchants, components)
+        key: dict[str, Any] = {
+            "recipe": recipe,
+            "epsilon": shown(setting.epsilon),
+            "merchants": len(self.merchants),
+            "noise": setting.noise,
+        }
+        seconds = time.perf_counter() - started
+        self.table.add(key | asdict(outcome) | {"seconds": round(seconds, 1)})
+        return f"{' '.join(map(str, key.values()))} {outcome.gain:+.4f} {seconds:.0f} s"
+
+
+_ready: _Ready | None = None
+
+
+def _measure_all(ready: _Ready, missing: Sequence[tuple[str, Setting]], jobs: int) -> None:
+    """Measure rows, several at once where that is wanted: copies of this process, so that they
+    share the gigabytes that the merchants' own scores take.
+    """
+    global _ready
+    _ready = ready
+    if jobs == 1 or len(missing) < 2:
+        for one in missing:
+            print(_measure_one(one), flush=True)
+        return
+    with multiprocessing.get_context("fork").Pool(jobs, initializer=_one_thread) as pool:
+        for done in pool.imap_unordered(_measure_one, missing):
+            print(done, flush=True)
+
+
+def _one_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)
+    threadpool_limits(1)
+
+
+def _measure_one(one: tuple[str, Setting]) -> str:
+    assert _ready is not None
+    return _ready.measure(*one)
 
 
 def _baselines(table: RowFile, merchants: Sequence[Merchant], number: int) -> None:
@@ -239,8 +276,11 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--recipes", type=_names, default=[], help="all by default")
     parser.add_argument("--epsilons", type=_budgets, default=EPSILONS, help="such as 0.5,1,inf")
     parser.add_argument("--merchants", type=_numbers, default=MERCHANTS, help="such as 8,16")
+    parser.add_argument(
+        "--jobs", type=int, default=os.cpu_count() or 1, help="rows at once; one a core by default"
+    )
     chosen = parser.parse_args(arguments)
-    run(chosen.data, chosen.out, chosen.recipes, chosen.epsilons, chosen.merchants)
+    run(chosen.data, chosen.out, chosen.recipes, chosen.epsilons, chosen.merchants, chosen.jobs)
 
 
 def _names(text: str) -> list[str]:

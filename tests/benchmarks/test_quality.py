@@ -199,7 +199,7 @@ def test_the_whole_table_goes_on_where_it_was_stopped(
     quality.main([*options, "--epsilons", "1", "--merchants", "2,1"])
     first = (out / "quality.csv").read_text()
     assert len(first.splitlines()) == 1 + 2 + 1
-    quality.main([*options, "--epsilons", "1,inf", "--merchants", "2"])
+    quality.main([*options, "--epsilons", "1,inf", "--merchants", "2", "--jobs", "2"])
     whole = (out / "quality.csv").read_text()
     assert whole.startswith(first)
     assert len(whole.splitlines()) == 1 + 2 + 1 + 2
@@ -209,6 +209,12 @@ def test_the_whole_table_goes_on_where_it_was_stopped(
     assert "private-als" in printed
     usual = RowFile(out / "baselines.csv", ("model", "merchants"), ())
     assert {row["model"] for row in usual.rows()} == {*quality.BASELINES, *baselines()}
+
+    alone = tmp_path / "alone"
+    options[3] = str(alone)
+    quality.main([*options, "--epsilons", "1,inf", "--merchants", "2,1", "--jobs", "1"])
+    one_by_one = {line.rpartition(",")[0] for line in (alone / "quality.csv").open()}
+    assert {line.rpartition(",")[0] for line in whole.splitlines()} < one_by_one
 
 
 @pytest.mark.slow
