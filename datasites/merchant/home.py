@@ -25,6 +25,7 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from datasites.errors import SettingsError
+from datasites.wrong_settings import wrong_settings
 from recsys.files import atomic_write_text
 
 __all__ = ["MerchantHome", "MerchantSettings"]
@@ -86,11 +87,10 @@ class MerchantHome:
                 "Make one with `toyfed datasite init --home DIR`, or name the right folder."
             ) from None
         except ValidationError as error:
-            # Without the values: one of them may be a password that was put there by mistake.
-            wrong = "; ".join(
-                f"{'.'.join(map(str, part['loc']))}: {part['msg']}" for part in error.errors()
-            )
-            raise SettingsError(f"{file} does not hold a merchant's settings: {wrong}") from None
+            raise SettingsError(
+                f"expected a merchant's settings in {file}, found: {wrong_settings(error)}. "
+                "Mend them there."
+            ) from None
         except TypeError as error:
             raise SettingsError(f"{file} does not hold a merchant's settings: {error}") from None
         except (ValueError, RecursionError, IsADirectoryError, PermissionError) as error:

@@ -29,6 +29,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from datasites.errors import SettingsError
 from datasites.protocol import safe_name
+from datasites.wrong_settings import wrong_settings
 from recsys.federation import DEFAULT_MERGE, merge_named, merge_names
 from recsys.files import atomic_write_text
 from recsys.privacy import Budget
@@ -127,14 +128,15 @@ class StudySettings(_Section):
         atomic_write_text(Path(path), tomli_w.dumps(self.model_dump(mode="json")))
 
 
-def parse_study(values: dict[str, Any], where: str = "the study") -> StudySettings:
+def parse_study(values: dict[str, Any], where: str = "") -> StudySettings:
     """Check a study's settings. Raises SettingsError that names each wrong one."""
     try:
         return StudySettings(**values)
     except ValidationError as error:
-        details = "; ".join(
-            f"{'.'.join(map(str, part['loc']))}: {part['msg']}" for part in error.errors()
-        )
+        details = wrong_settings(error)
     except TypeError as error:
         details = str(error)
-    raise SettingsError(f"{where} does not describe a study. {details}") from None
+    place, advice = (f" in {where}", "Mend them there.") if where else ("", "Choose others.")
+    raise SettingsError(
+        f"expected the settings of a study{place}, found: {details}. {advice}"
+    ) from None

@@ -140,7 +140,7 @@ def resolve_columns(
         if column not in names:
             raise DataError(
                 f"Expected the column {column!r} in {file}, as mapped to {name}; it is not there. "
-                f"{_near(column, names)}"
+                f"{_near(column, names)}{_map_it(name)}"
             )
     by_plain: dict[str, str] = {}
     for name in names:
@@ -156,13 +156,15 @@ def resolve_columns(
                 found[field.name] = column
                 taken.add(column)
                 break
-    for need in required:
-        options = (need,) if isinstance(need, str) else need
-        if not any(option in found for option in options):
-            raise DataError(
-                f"Expected a column {' or '.join(options)} in {file}; found none among its "
-                f"{len(names)} columns. {_near(options[0], names, taken)}"
-            )
+    needs = [(need,) if isinstance(need, str) else need for need in required]
+    missing = [need for need in needs if not any(option in found for option in need)]
+    if missing:
+        wanted = ", and for ".join(" or ".join(options) for options in missing)
+        hints = "".join(_near(options[0], names, taken) for options in missing)
+        raise DataError(
+            f"Expected a column for {wanted} in {file}; found none among its "
+            f"{len(names)} columns. {hints}{_map_it(*(options[0] for options in missing))}"
+        )
     return found
 
 
@@ -178,5 +180,11 @@ def _near(wanted: str, names: Sequence[str], taken: set[str] | None = None) -> s
         if re.fullmatch("[A-Za-z][A-Za-z _-]{0,30}", name) and name not in (taken or ())
     }
     near = difflib.get_close_matches(_plain(wanted), list(plain), n=3, cutoff=0.6)
-    hint = f"Close: {', '.join(repr(plain[name]) for name in near)}. " if near else ""
-    return f"{hint}Rename the column, or map it: {wanted}=<your column>."
+    if not near:
+        return ""
+    return f"Close to {wanted}: {', '.join(repr(plain[name]) for name in near)}. "
+
+
+def _map_it(*fields: str) -> str:
+    told = " ".join(f"{field}=YOURS" for field in fields)
+    return f"Rename it, or say which of yours it is: {told} (with --column, where there is one)."

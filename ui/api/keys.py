@@ -16,6 +16,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from datasites.merchant.home import MerchantHome
+from datasites.wrong_settings import wrong_settings
 from recsys.files import atomic_write_text
 from ui.errors import DoorError
 from ui.web.doors.store import hash_of
@@ -79,8 +80,9 @@ class KeyRing:
                 made=datetime.now(UTC).isoformat(timespec="seconds"),
             )
         except ValidationError as error:
-            wrong = "; ".join(f"{one['loc'][0]}: {one['msg']}" for one in error.errors())
-            raise DoorError(f"expected a usable key, found {wrong}. Choose others.") from None
+            raise DoorError(
+                f"expected a usable key, found: {wrong_settings(error)}. Choose others."
+            ) from None
         self._write((*keys, key))
         return f"{PREFIX}_{identity}_{secret}"
 

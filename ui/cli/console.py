@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from datasites.errors import BudgetError, LedgerError, LedgerWriteError, ReviewError
+from datasites.wrong_settings import wrong_settings
 from recsys.errors import ToyFedError
 from recsys.federation import merge_names
 
@@ -85,8 +86,7 @@ def guarded(command: Callable[P, T]) -> Callable[P, T]:
             return command(*args, **kwargs)
         except ValidationError as error:
             # Settings given as options, such as an e-mail address that is none.
-            wrong = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-            _say(f"expected usable settings; {'; '.join(wrong)}")
+            _say(f"expected usable settings, found: {wrong_settings(error)}")
             raise typer.Exit(1) from None
         except ToyFedError as error:
             _say(str(error))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import getpass
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -105,9 +105,11 @@ def verify_export_(
 @guarded
 def renew(
     today: Annotated[
-        datetime,
-        typer.Option(formats=["%Y-%m-%d"], help="What day it is, by you and not by the machine."),
-    ],
+        datetime | None,
+        typer.Option(
+            formats=["%Y-%m-%d"], help="What day it is, by you and not by the machine. Needed."
+        ),
+    ] = None,
     by: ByOption = "",
     home: DatasiteHomeOption = HOME,
     json_output: JsonOption = False,
@@ -116,7 +118,10 @@ def renew(
     from datasites.merchant import Ledger, MerchantHome
 
     book = Ledger.open(MerchantHome.open(home).ledger_path)
-    book.renew(today.date(), by or getpass.getuser())
+    if today is None and book.period().ends is not None:
+        raise typer.BadParameter("say what day it is, as in --today 2026-01-31")
+    # A budget for good is refused whatever day it is.
+    book.renew(today.date() if today else date.today(), by or getpass.getuser())
     emit(_facts(book)) if json_output else console.print(budget_in_words(book))
 
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from datasites.errors import SettingsError
 from datasites.merchant.home import MerchantHome
+from datasites.wrong_settings import wrong_settings
 from recsys.files import atomic_write_text
 
 __all__ = [
@@ -74,13 +75,7 @@ def read_manifest(path: Path) -> Manifest:
             "Name the right one with `toyfed web --marketplace FILE`."
         ) from None
     except (OSError, ValueError, RecursionError) as error:
-        details = (
-            "; ".join(
-                f"{'.'.join(map(str, part['loc']))}: {part['msg']}" for part in error.errors()
-            )
-            if isinstance(error, ValidationError)
-            else str(error)
-        )
+        details = wrong_settings(error) if isinstance(error, ValidationError) else str(error)
         raise SettingsError(f"{path} is not a marketplace manifest: {details}. Mend it.") from None
     base = path.resolve().parent
     return manifest.model_copy(

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from datasites.errors import SettingsError
 from datasites.protocol import ArraySpec, Phase, safe_name
+from datasites.wrong_settings import wrong_settings
 from recsys.privacy import GaussianEvent, split_budget
 
 if TYPE_CHECKING:
@@ -85,9 +86,7 @@ class CustomSettings(_Strict):
         try:
             found = cls(**(model or EXAMPLE))
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"]))
-            raise SettingsError(f"[model] of custom: {where}: {first['msg']}") from None
+            raise SettingsError(f"[model] of custom: {wrong_settings(error)}") from None
         if len({phase.name for phase in found.phases}) != len(found.phases):
             raise SettingsError("[model] of custom: expected phases of different names")
         return found

@@ -121,7 +121,7 @@ def test_missing_or_ambiguous_files_are_refused(tmp_path: Path) -> None:
 
 def test_a_missing_merchant_column_names_what_is_near(tmp_path: Path) -> None:
     write_folder(tmp_path, "merchnt,shopper_id,item_id,position\nx,a,t1,1\n")
-    with pytest.raises(DataError, match=r"column merchant .* Close: 'merchnt'"):
+    with pytest.raises(DataError, match=r"column for merchant .* Close to merchant: 'merchnt'"):
         read_marketplace(tmp_path)
 
 

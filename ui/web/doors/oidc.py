@@ -33,6 +33,7 @@ from starlette.types import Scope
 
 from datasites.errors import SettingsError
 from datasites.merchant.home import MerchantHome
+from datasites.wrong_settings import wrong_settings
 from ui.errors import DoorError
 from ui.web.doors.roles import Role
 from ui.web.doors.store import DoorStore
@@ -159,11 +160,9 @@ def read_sign_in(path: Path) -> SignInTable:
         ) from None
     except ValidationError as error:
         # The values stay out: some of them are secrets.
-        wrong = "; ".join(
-            f"{'.'.join(map(str, part['loc']))}: {part['msg']}" for part in error.errors()
-        )
         raise DoorError(
-            f"expected usable sign-in settings in {path.name}, found {wrong}. Mend them."
+            f"expected usable sign-in settings in {path.name}, found: {wrong_settings(error)}. "
+            "Mend them."
         ) from None
     except (ValueError, RecursionError) as error:
         raise DoorError(
