@@ -13,6 +13,7 @@ import multiprocessing
 import os
 import time
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -110,7 +111,8 @@ def run(
         recipes: all by default.
         epsilons: of one shopper at one merchant; None is without privacy.
         merchants: numbers of merchants, see `partitioned`.
-        jobs: rows measured at once, each in a process of its own. No effect on the figures.
+        jobs: rows measured at once, each in a process of its own; changes nothing but the
+            seconds.
     """
     columns = [*Outcome.__annotations__, "seconds"]
     table = RowFile(out / "quality.csv", KEY, columns)
@@ -125,7 +127,7 @@ def run(
         each = merchants_of(marketplace)
         print(f"{number} merchants alone: {time.perf_counter() - started:.0f} s", flush=True)
         _baselines(usual, each, number)
-        _measure_all(_Ready(table, marketplace, each), missing, jobs)
+        _measure_all(_Table(table, marketplace, each), missing, jobs)
     print_tables(table, usual)
     privacy_utility(table.path, usual.path, out, len(official.shops))
 
@@ -153,7 +155,7 @@ def shown(epsilon: float | None) -> str:
 
 
 @dataclass(frozen=True, eq=False)
-class _Ready:
+class _Table:
     """What every row of one number of merchants starts from."""
 
     table: RowFile
@@ -176,22 +178,24 @@ class _Ready:
         return f"{' '.join(map(str, key.values()))} {outcome.gain:+.4f} {seconds:.0f} s"
 
 
-_ready: _Ready | None = None
+_shared: _Table | None = None
 
 
-def _measure_all(ready: _Ready, missing: Sequence[tuple[str, Setting]], jobs: int) -> None:
+def _measure_all(prepared: _Table, missing: Sequence[tuple[str, Setting]], jobs: int) -> None:
     """Measure rows, several at once where that is wanted: copies of this process, so that they
     share the gigabytes that the merchants' own scores take.
     """
-    global _ready
-    _ready = ready
+    global _shared
+    _shared = prepared
     if jobs == 1 or len(missing) < 2:
         for one in missing:
             print(_measure_one(one), flush=True)
         return
-    with multiprocessing.get_context("fork").Pool(jobs, initializer=_one_thread) as pool:
-        for done in pool.imap_unordered(_measure_one, missing):
-            print(done, flush=True)
+    with ProcessPoolExecutor(
+        jobs, mp_context=multiprocessing.get_context("fork"), initializer=_one_thread
+    ) as pool:
+        for done in as_completed([pool.submit(_measure_one, one) for one in missing]):
+            print(done.result(), flush=True)
 
 
 def _one_thread() -> None:
@@ -202,8 +206,8 @@ def _one_thread() -> None:
 
 
 def _measure_one(one: tuple[str, Setting]) -> str:
-    assert _ready is not None
-    return _ready.measure(*one)
+    assert _shared is not None
+    return _shared.measure(*one)
 
 
 def _baselines(table: RowFile, merchants: Sequence[Merchant], number: int) -> None:
@@ -277,10 +281,16 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--epsilons", type=_budgets, default=EPSILONS, help="such as 0.5,1,inf")
     parser.add_argument("--merchants", type=_numbers, default=MERCHANTS, help="such as 8,16")
     parser.add_argument(
-        "--jobs", type=int, default=os.cpu_count() or 1, help="rows at once; one a core by default"
+        "--jobs", type=_jobs, default=os.cpu_count() or 1, help="rows at once; one a core"
     )
     chosen = parser.parse_args(arguments)
     run(chosen.data, chosen.out, chosen.recipes, chosen.epsilons, chosen.merchants, chosen.jobs)
+
+
+def _jobs(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected 1 or more, found {text}")
+    return int(text)
 
 
 def _names(text: str) -> list[str]:

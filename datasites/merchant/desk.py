@@ -342,7 +342,7 @@ def check_round(
             f"approved {request.code_sha256[:12]}…). It is not run; propose it as a new study."
         )
     if is_program(request.proposal.recipe) and _too_much_memory(home, request.proposal):
-        # What the merchant allows may have changed since; how much it is, stays here.
+        # What the merchant allows may be less since the approval; how much it is, stays here.
         raise ReviewError(
             f"the program of '{order.study}' may take more memory than remote code may use here. "
             "Propose it with a smaller memory_mb."

@@ -2,7 +2,8 @@
 
     runs/JOB/                 of a job that is not answered and delivered: all of it stays
     release.safetensors       goes once delivered, unless the served model takes it out again
-    log.txt, outcome.json     of the newest 50 runs stay, for the merchant to look at
+    log.txt, outcome.json, held.json
+                              of the newest 50 runs stay, for the merchant to look at
 
 A job whose folder is gone still cannot come again: its name is in the ledger, for good.
 """

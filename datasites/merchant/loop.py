@@ -68,7 +68,7 @@ def serve(
                     link = MerchantLink(home.settings.email, home.root, home.settings.share)
                     service = Service(home, link, ledger)
                     service.recover()
-                if service.step(lambda: stopping):
+                if service.step(lambda: stopping or (stop is not None and stop())):
                     pace.moved()
                 trouble = service.trouble
                 pulse.beat("troubled" if trouble else "running", trouble)

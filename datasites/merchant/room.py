@@ -2,6 +2,7 @@
 
     runs/JOB/room-start    freed when the run begins: for the copy of the code that runs
     runs/JOB/room-outputs  freed when the code has ended: for what it wrote
+    runs/JOB/room-note     freed when the run has ended: for when it may be answered
     runs/JOB/room-release  freed when the release is about to be kept
 
 A disk that fills while the code runs would else lose a release that is already paid for.
@@ -12,11 +13,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-__all__ = ["free_room", "outputs_room", "start_room", "take_room"]
+__all__ = ["free_room", "note_room", "outputs_room", "start_room", "take_room"]
 
-_START, _OUTPUTS, _RELEASE = "room-start", "room-outputs", "room-release"
+_START, _OUTPUTS, _NOTE, _RELEASE = "room-start", "room-outputs", "room-note", "room-release"
 _MEGABYTE = 1024 * 1024
 _START_BYTES = 4 * _MEGABYTE  # code is at most half of that
+_NOTE_BYTES = 64 * 1024
 _MARGIN = _MEGABYTE  # headers, outcome.json, and what a file system needs for itself
 
 
@@ -27,6 +29,7 @@ def take_room(folder: Path, release_bytes: int) -> None:
     """
     try:
         _hold(folder / _START, _START_BYTES)
+        _hold(folder / _NOTE, _NOTE_BYTES)
         # Outputs and the release encoded from them lie beside each other for a moment.
         for name in (_OUTPUTS, _RELEASE):
             _hold(folder / name, release_bytes + _MARGIN)
@@ -45,9 +48,14 @@ def start_room(folder: Path) -> None:
     (folder / _START).unlink(missing_ok=True)
 
 
+def note_room(folder: Path) -> None:
+    """Give back what was held for a note, just before it is needed."""
+    (folder / _NOTE).unlink(missing_ok=True)
+
+
 def free_room(folder: Path) -> None:
     """Give back all that is held."""
-    for name in (_START, _OUTPUTS, _RELEASE):
+    for name in (_START, _OUTPUTS, _NOTE, _RELEASE):
         (folder / name).unlink(missing_ok=True)
 
 

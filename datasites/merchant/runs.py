@@ -21,10 +21,11 @@ from typing import Any
 
 from datasites.errors import GateError, ReviewError, SandboxError
 from datasites.merchant import gate, sandbox
+from datasites.merchant.contributions import held
 from datasites.merchant.contributions.apart import is_program, run_apart
-from datasites.merchant.contributions.held import hold_back, note_hold
+from datasites.merchant.contributions.held import note_hold
 from datasites.merchant.home import MerchantHome
-from datasites.merchant.room import free_room, outputs_room, start_room, take_room
+from datasites.merchant.room import free_room, note_room, outputs_room, start_room, take_room
 from datasites.merchant.slots import heavy_work
 from datasites.protocol import Phase, Proposal
 from recsys.files import atomic_write_bytes, atomic_write_text
@@ -32,11 +33,11 @@ from recsys.files import atomic_write_bytes, atomic_write_text
 __all__ = [
     "execute",
     "has_release",
-    "may_be_told",
     "prepare",
     "release_facts",
     "release_files",
     "room_taken",
+    "wait_until_due",
 ]
 
 _ARRAYS, _FACTS = "release.safetensors", "release.json"
@@ -136,6 +137,7 @@ def execute(
             )
         broken_off.pop_all()
     if is_program(recipe):
+        note_room(folder)
         note_hold(folder, outcome.seconds, cancelled or (lambda: False))
     facts = {
         "ok": outcome.ok,
@@ -170,12 +172,12 @@ def execute(
     return booked
 
 
-def may_be_told(home: MerchantHome, job: str, unwanted: Callable[[], bool]) -> bool:
-    """Wait until the answer to a run may be given; False if it is `unwanted` before that.
+def wait_until_due(home: MerchantHome, job: str, given_up: Callable[[], bool]) -> bool:
+    """Wait until the answer to a run may be given; False if it is `given_up` before that.
 
-    Privacy: how long a program's run took is told coarsely; see `hold_back`.
+    Privacy: how long a program's run took is told coarsely; see `contributions.held`.
     """
-    return hold_back(_folder(home, job), unwanted)
+    return held.wait_until_due(_folder(home, job), given_up)
 
 
 def _note_outcome(folder: Path, facts: dict[str, Any]) -> None:

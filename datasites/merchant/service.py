@@ -4,7 +4,7 @@ One pass of the loop (`Service.step`) is a transaction per job that a crash cann
 
     proposal   file it for review           -> answer once it is approved or rejected
     round      check approval, RESERVE cost -> run in sandbox -> gate -> keep release
-               -> COMMIT -> (a program's is held back) -> reply
+               -> (a program's is held back) -> COMMIT -> reply
                                             (a restart redelivers, or declares the run lost)
     result     verify, store                -> fit the merchant's own blend -> reply
 
@@ -48,6 +48,7 @@ __all__ = ["Service"]
 log = structlog.get_logger()
 
 _FIT_TRIES = 3
+_HELD = "held"  # of a run: kept, and not to be told yet
 # A slow share may show a job long before what it starts from; nobody waits longer than a round.
 _GONE_SECONDS = 600.0
 
@@ -69,6 +70,7 @@ class Service:
         self._bulletin = Bulletin(ledger)
         self._retries = Retries()
         self._stopping: Callable[[], bool] = lambda: False
+        self._cut_short = False
         self._in_review: set[str] = set()
         self._waiting_for: dict[str, str] = {}
         self._fits: dict[str, int] = {}
@@ -112,7 +114,8 @@ class Service:
     def step(self, stopping: Callable[[], bool] = lambda: False) -> int:
         """Sync once and handle every waiting job; returns how many were answered.
 
-        When `stopping` says so, the job under way is finished and no other is begun.
+        When `stopping` says so, the job under way is finished and no other is begun; an answer
+        that is held back is kept, and given when the service runs again.
         """
         self._stopping = stopping
         report = self.link.sync()
@@ -135,8 +138,10 @@ class Service:
         if answered:
             self.link.sync()
             housekeeping.tidy_runs(self.home, self.ledger, self.link.is_settled)
-        # Also what is decided here must not be forgotten with a restore, such as a revoked peer.
-        self.witnesses.keep_if_moved()
+        # Also what is decided here must not be forgotten with a restore, such as a revoked peer;
+        # not where a stop cut short what is held back, because a peer sees when a witness changes.
+        if not self._cut_short:
+            self.witnesses.keep_if_moved()
         return answered
 
     @property
@@ -235,13 +240,9 @@ class Service:
             self.recover()
             state = self.ledger.state_of(job)
         outcome = self._run(submission, order) if state is None else state
-
-        def unwanted() -> bool:
-            gone = self.ledger.is_revoked(order.study) or not self._hears(submission.sender)
-            return gone or self._stopping()
-
-        if not runs.may_be_told(self.home, job, unwanted) and self._stopping():
-            return False  # what is to be told is kept, and told when this service runs again
+        if outcome == _HELD or not self._is_due(submission, order):
+            # What there is to tell is kept, and told when this service runs again.
+            return False
         if self.ledger.is_revoked(order.study):
             return self._answer(submission, "failed", "the merchant revoked this study", {})
         if outcome == "committed":
@@ -278,19 +279,39 @@ class Service:
             # Revoking a study ends its runs in the ledger.
             return self.ledger.state_of(job) != "reserved" or not self._hears(submission.sender)
 
+        outcome: dict[str, Any] | None = None
+        problem = ""
         try:
             outcome = runs.execute(
                 self.home, job, submission.code, digest, phase, cancelled=cancelled
             )
         except (SandboxError, GateError) as error:
+            problem = str(error)
+        if not self._is_due(submission, order):
+            return _HELD
+        if outcome is None:
             if self.ledger.state_of(job) == "reserved":
-                self.ledger.fail(job, str(error))
-            log.warning("run failed", job=job, reason=str(error))
+                self.ledger.fail(job, problem)
+            log.warning("run failed", job=job, reason=problem)
             return "failed"
         if not self._commit(job, outcome):
             return "failed"
         log.info("released", job=job, arrays=sorted(outcome["arrays"]))
         return "committed"
+
+    def _is_due(self, submission: Submission, order: Round) -> bool:
+        """Wait until a run may be answered; False if this service is to stop before that.
+
+        A study or peer that is revoked meanwhile waits no longer: nothing of the run leaves then.
+        """
+
+        def given_up() -> bool:
+            gone = self.ledger.is_revoked(order.study) or not self._hears(submission.sender)
+            return gone or self._stopping()
+
+        due = runs.wait_until_due(self.home, submission.job, given_up) or not self._stopping()
+        self._cut_short = self._cut_short or not due
+        return due
 
     def _result(self, submission: Submission, result: Result) -> bool:
         folder = desk.check_result(self.home, self.ledger, submission, result)

@@ -100,6 +100,7 @@ ROUND = (
           ("{job}/release.",), loses=True),
     Point("the release kept whole", f"{_FILES}:atomic_write_text", "after",
           ("{job}/release.json",)),
+    *_both("the answer is due", "datasites.merchant.runs:wait_until_due", match=("{job}",)),
     Point("before COMMIT", f"{_LEDGER}.commit", "before", ("{job}",)),
     Point("COMMIT written, not on disk", f"{_BOOKS}._insert", "after", ("'committed'", "{job}")),
     Point("after COMMIT", f"{_LEDGER}.commit", "after", ("{job}",)),

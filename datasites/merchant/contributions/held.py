@@ -16,36 +16,42 @@ from pathlib import Path
 
 from recsys.files import atomic_write_text
 
-__all__ = ["hold_back", "note_hold", "rounded"]
+__all__ = ["note_hold", "rounded", "wait_until_due"]
 
 _FILE = "held.json"
 _SHORTEST_SECONDS = 2.0
+# What comes between the end of a run and its answer, such as keeping and booking the release: it
+# must not move the answer of a run that ends just below a step.
+_MARGIN_SECONDS = 1.0
 _POLL_SECONDS = 0.1
 
 
 def rounded(seconds: float) -> float:
-    """Up to the next of 2, 4, 8, 16 ... seconds."""
-    return float(2.0 ** math.ceil(math.log2(max(seconds, _SHORTEST_SECONDS))))
+    """When a run that took so long is answered: after 2, 4, 8, 16 ... seconds."""
+    least = max(seconds + _MARGIN_SECONDS, _SHORTEST_SECONDS)
+    return float(2.0 ** math.ceil(math.log2(least)))
 
 
-def note_hold(folder: Path, seconds: float, unwanted: Callable[[], bool]) -> None:
-    """Note that a run which took so long is answered when it has taken 2, 4, 8, 16 ... seconds.
+def note_hold(folder: Path, seconds: float, given_up: Callable[[], bool]) -> None:
+    """Note when a run that took so long, and has just ended, is answered.
 
     Where a full disk has no room for the note, that is waited for here.
     """
-    left = rounded(seconds) - seconds
-    note = {"until": time.time() + left, "at_most": left}
+    whole = rounded(seconds)
+    # At most the whole, not what is left of it: after a clock was set back, what is waited would
+    # else tell how long the run took.
+    note = {"until": time.time() + whole - seconds, "at_most": whole}
     try:
         atomic_write_text(folder / _FILE, json.dumps(note), mode=0o600)
     except OSError:
-        _wait(left, unwanted)
+        _wait(whole - seconds, given_up)
 
 
-def hold_back(folder: Path, unwanted: Callable[[], bool]) -> bool:
-    """Wait until a run may be answered; False if it is `unwanted` before that.
+def wait_until_due(folder: Path, given_up: Callable[[], bool]) -> bool:
+    """Wait until a run may be answered; False if it is `given_up` before that.
 
-    A run without a note is not held back. A clock that was set back holds nobody up for longer than
-    was noted.
+    A run without a note is due at once. A clock that was set back holds nobody up for longer than
+    the note says.
 
     Privacy: whoever waits for the answer learns only coarsely how long the shoppers took.
     """
@@ -54,13 +60,13 @@ def hold_back(folder: Path, unwanted: Callable[[], bool]) -> bool:
         left = min(float(noted["until"]) - time.time(), float(noted["at_most"]))
     except (OSError, ValueError, KeyError, TypeError):
         return True
-    return _wait(left, unwanted)
+    return _wait(left, given_up)
 
 
-def _wait(seconds: float, unwanted: Callable[[], bool]) -> bool:
+def _wait(seconds: float, given_up: Callable[[], bool]) -> bool:
     end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if unwanted():
+    while (left := end - time.monotonic()) > 0:
+        if given_up():
             return False
-        time.sleep(_POLL_SECONDS)
+        time.sleep(min(left, _POLL_SECONDS))
     return True

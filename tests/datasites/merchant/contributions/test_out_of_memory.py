@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -34,6 +36,21 @@ def test_this_process_keeps_its_place() -> None:
     before = OWN.read_text()
     with first_to_go():
         assert OWN.read_text().strip() == "1000"
+    assert OWN.read_text() == before
+
+
+def test_two_starts_at_once_do_not_leave_this_process_marked() -> None:
+    before = OWN.read_text()
+
+    def starts(seconds: float) -> None:
+        with first_to_go():
+            time.sleep(seconds)
+
+    several = [threading.Thread(target=starts, args=[0.05 * n]) for n in (3, 1, 2)]
+    for one in several:
+        one.start()
+    for one in several:
+        one.join()
     assert OWN.read_text() == before
 
 

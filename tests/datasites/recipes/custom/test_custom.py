@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load
 
-from datasites.errors import ReviewError, SettingsError
+from datasites.errors import GateError, ReviewError, SettingsError
 from datasites.merchant import Ledger, MerchantHome, desk, runs
 from datasites.merchant.contributions.apart import check_loads
 from datasites.merchant.service import Service
@@ -173,61 +173,122 @@ def test_a_round_releases_the_noised_sum_of_clipped_rows(
     assert "without" not in json.dumps([entry.body for entry in ledger.entries()])
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("killed", [False, True])
-def test_a_stop_while_the_answer_is_held_back_loses_nothing(
+class Held:
+    """A merchant with one approved program, whose first answer is due after three seconds."""
+
+    job = "mine-counts"
+
+    def __init__(
+        self, home: MerchantHome, ledger: Ledger, market: Marketplace, folder: Path, main: str
+    ) -> None:
+        (home.private / "mock-published").touch()
+        self.home, self.ledger, self.link = home, ledger, Link()
+        self.service = Service(home, self.link, ledger)  # type: ignore[arg-type]
+        asked = proposal(market, model())
+        self.link.waiting = [submission(folder, "mine-proposal", asked, main)]
+        self.service.step()
+        desk.approve(home, ledger, "mine", by="me", read_foreign_code=True)
+        order = Round(study="mine", phase="counts", proposal_sha256=asked.sha256)
+        self.link.waiting = [submission(folder, self.job, order, main)]
+        self.service.step(lambda: True)
+        self.link.answers.clear()
+
+    @property
+    def until(self) -> float:
+        """When the answer is due; 0 while the run goes on."""
+        try:
+            note = json.loads((self.home.runs / self.job / "held.json").read_text())
+        except FileNotFoundError:
+            return 0.0
+        return float(note["until"])
+
+    def has_ended(self) -> bool:
+        """Whether the run is over, and its release, if it has one, kept."""
+        return (self.home.runs / self.job / "outcome.json").exists()
+
+
+@pytest.fixture
+def held(
     home: MerchantHome,
     ledger: Ledger,
     market: Marketplace,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    killed: bool,
-) -> None:
+) -> Held:
     monkeypatch.setattr(
         "datasites.merchant.contributions.held.rounded", lambda seconds: seconds + 3
     )
-    (home.private / "mock-published").touch()
-    link = Link()
-    service = Service(home, link, ledger)  # type: ignore[arg-type]
-    asked = proposal(market, model())
-    link.waiting = [submission(tmp_path, "mine-proposal", asked, COUNTS)]
-    service.step()
-    desk.approve(home, ledger, "mine", by="me", read_foreign_code=True)
-    order = Round(study="mine", phase="counts", proposal_sha256=asked.sha256)
-    link.waiting = [submission(tmp_path, "mine-counts", order, COUNTS)]
-    link.answers.clear()
+    return Held(home, ledger, market, tmp_path, COUNTS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_stop_while_the_answer_is_held_back_loses_nothing_and_tells_nothing(
+    held: Held, monkeypatch: pytest.MonkeyPatch, killed: bool
+) -> None:
+    written: list[str] = []
+    monkeypatch.setattr(held.service.witnesses, "keep_if_moved", lambda: written.append("witness"))
 
     def stops() -> bool:
-        kept = runs.has_release(home, "mine-counts")
-        if kept and killed:
+        if held.has_ended() and killed:
             raise KeyboardInterrupt
-        return kept
+        return held.has_ended()
 
     if killed:
         with pytest.raises(KeyboardInterrupt):
-            service.step(stops)
+            held.service.step(stops)
     else:
-        assert service.step(stops) == 0
-    assert not link.answers
-    until = json.loads((home.runs / "mine-counts" / "held.json").read_text())["until"]
+        assert held.service.step(stops) == 0
+    assert not held.link.answers
+    assert not written  # a peer would see when
+    until = held.until
     assert time.time() < until
 
-    after = Service(home, link, ledger)  # type: ignore[arg-type]
+    after = Service(held.home, held.link, held.ledger)  # type: ignore[arg-type]
     after.recover()
-    spent = ledger.spent()
+    spent = held.ledger.spent()
     assert after.step() == 1
     assert time.time() >= until
-    ((job, status, text, files),) = link.answers
-    assert (job, status, text) == ("mine-counts", "done", "")
-    assert load(files["release.safetensors"])["item_counts"].shape == (market.catalogue.n_items,)
-    assert ledger.spent() == spent
-    kinds = [entry.kind for entry in ledger.entries()]
+    ((job, status, text, files),) = held.link.answers
+    assert (job, status, text) == (held.job, "done", "")
+    assert len(load(files["release.safetensors"])["item_counts"])
+    assert held.ledger.spent() == spent
+    kinds = [entry.kind for entry in held.ledger.entries()]
     assert kinds.count("reserved") == kinds.count("committed") == 1
+
+
+@pytest.mark.slow
+def test_a_study_that_is_revoked_while_its_answer_is_held_back_gets_none(held: Held) -> None:
+    def revokes() -> bool:
+        if held.has_ended() and not held.ledger.is_revoked("mine"):
+            held.ledger.revoke("mine", by="me")
+        return False
+
+    assert held.service.step(revokes) == 1
+    assert time.time() < held.until
+    ((_, status, text, files),) = held.link.answers
+    assert (status, text, files) == ("failed", "the merchant revoked this study", {})
+    assert held.ledger.state_of(held.job) == "failed"
+    assert held.ledger.spent().epsilon > 0
+
+
+@pytest.mark.slow
+def test_also_a_failure_is_told_only_when_it_is_due(
+    held: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(*_: object) -> None:
+        raise GateError("something else came out")
+
+    monkeypatch.setattr("datasites.merchant.gate.read_release", refuses)
+    assert held.service.step() == 1
+    assert time.time() >= held.until > 0
+    ((_, status, _, files),) = held.link.answers
+    assert (status, files) == ("failed", {})
 
 
 @pytest.mark.attack
 @pytest.mark.slow
-def test_a_program_runs_only_within_the_memory_that_the_merchant_allows_now(
+def test_a_program_runs_only_within_the_memory_that_the_service_allows(
     home: MerchantHome, ledger: Ledger, market: Marketplace, tmp_path: Path
 ) -> None:
     (home.private / "mock-published").touch()
