@@ -6,7 +6,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 from datasites.errors import SettingsError
 
@@ -14,6 +14,7 @@ __all__ = [
     "check_apart",
     "check_private_file",
     "damaged",
+    "open_private_log",
     "private_folder",
     "problems",
     "read_private",
@@ -50,6 +51,11 @@ def read_private(path: Path, parse: Callable[[bytes], T], to_do: str) -> T:
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, EOFError):
         # Such an error's text may quote the file.
         raise damaged(path, "it cannot be read", to_do) from None
+
+
+def open_private_log(path: Path) -> BinaryIO:
+    """Open a log for appending; where it is new, only its owner may read it."""
+    return open(path, "ab", opener=lambda name, flags: os.open(name, flags, 0o600))
 
 
 def damaged(path: Path, found: str, to_do: str) -> SettingsError:

@@ -15,10 +15,12 @@ not make a shop worse beyond the noise of its own validation split.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
+import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +34,7 @@ from datasites.merchant.home import MerchantHome
 from datasites.merchant.ledger import Ledger
 from datasites.merchant.lifeline import end_with_parent
 from datasites.merchant.slots import heavy_work
+from datasites.merchant.stale import data_turn, purchases_stamp, stale_study, take_mark_away
 from datasites.merchant.store import load_catalogue, load_shop
 from datasites.merchant.trouble import DISK_TROUBLES
 from datasites.recipes import recipe_named
@@ -47,18 +50,24 @@ if TYPE_CHECKING:
     from recsys.models import Recommender
 
 __all__ = [
+    "LEAST_SHOPPERS",
     "Mix",
     "fit",
     "own_components",
     "own_releases",
+    "refit",
     "run_in_own_process",
     "shared_components",
     "verify_artefact",
 ]
 
+LEAST_SHOPPERS = 3
+"""Behind whatever is shown to somebody who may ask about any toy: see docs/privacy.md."""
+
 _OUT_OF_TIME = 3600
 _DISK = 64  # plus the error's number: how the process ends that could not write
 _MOST_LOG_BYTES = 256 * 1024
+_MOST_CHANGES = 5
 _MOST_JUDGED = 50_000  # of a larger shop, so many at even distances: minutes instead of hours
 
 
@@ -117,7 +126,7 @@ def run_in_own_process(home: MerchantHome, study: str) -> None:
         if (number := done.returncode - _DISK) in DISK_TROUBLES:
             raise OSError(number, "the blend could not be written")
     raise DatasiteError(
-        f"the merchant's blend for '{study}' could not be fitted; the reason is in {log}"
+        f"the merchant's blend for '{study}' could not be fitted; the reason is in private/fit.log"
     )
 
 
@@ -161,15 +170,78 @@ def own_releases(home: MerchantHome, study: str) -> dict[str, dict[str, np.ndarr
     return found
 
 
+def refit(home: MerchantHome) -> bool:
+    """Fit the served blend again if purchases were taken away since; whether that was needed.
+
+    Raises as `run_in_own_process`; nothing is served then until it succeeds.
+    """
+    with _refit_turn(home):
+        study = stale_study(home)
+        if study is None:
+            return False
+        run_in_own_process(home, study)
+        return True
+
+
+@contextlib.contextmanager
+def _refit_turn(home: MerchantHome) -> Iterator[None]:
+    """The service, a page and the command line may all find that a fit is due: one does it."""
+    handle = os.open(home.private / "refit.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
 def fit(home: MerchantHome, study: str) -> None:
     """Fit weights, measure quality, prepare serving; writes `quality/STUDY.*` and `serving/`.
 
+    What was learned from purchases that were taken away meanwhile is thrown away, and it begins
+    again. Raises DatasiteError if that goes on and on.
+
     Privacy: reads every purchase of this merchant and stays here.
     """
+    for _ in range(_MOST_CHANGES):
+        stamp = purchases_stamp(home)
+        fitted = _fit(home, study)
+        with data_turn(home):
+            if purchases_stamp(home) == stamp:
+                _write(home, study, fitted)
+                take_mark_away(home)
+                return
+    raise DatasiteError("expected purchases that stay for the time of a fit, found them changed")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class _Fitted:
+    """All that a fit found, before any of it is written."""
+
+    mix: Mix
+    measured: Mapping[str, Evaluation]
+    purchases: NDArray[np.int64]
+    components: Mapping[str, Recommender]
+    of_many: Mapping[str, Recommender]
+
+
+def _fit(home: MerchantHome, study: str) -> _Fitted:
     catalogue = load_catalogue(home)
     shop = load_shop(home, catalogue)
     mix = _fit_weights(home, study, shop, catalogue)
     measured = _measure(home, study, shop, catalogue, mix)
+    judged = shop.split.before_test().lengths[_judged(shop)]
+    everything = shop.split.everything()
+    own = own_components()
+    for component in own.values():
+        component.fit(everything, catalogue)
+    of_many = {name: one.of_many(everything, LEAST_SHOPPERS) for name, one in own.items()}
+    return _Fitted(mix, measured, judged, own, of_many)
+
+
+def _write(home: MerchantHome, study: str, fitted: _Fitted) -> None:
+    from datasites.merchant.serving import write_bundle
+
+    mix, measured = fitted.mix, fitted.measured
     facts = {
         "study": study,
         "split": "test",
@@ -178,10 +250,9 @@ def fit(home: MerchantHome, study: str) -> None:
         "weights": {"alone": mix.alone, "federated": mix.federated},
     }
     folder = home.private / "quality"
-    history = shop.split.before_test().lengths
-    _write_per_shopper(folder / f"{study}.npz", measured, history[_judged(shop)])
+    _write_per_shopper(folder / f"{study}.npz", measured, fitted.purchases)
     atomic_write_text(folder / f"{study}.json", json.dumps(facts), mode=0o600)
-    _prepare_serving(home, study, shop, catalogue, mix)
+    write_bundle(home, study, fitted.components, fitted.of_many, mix)
 
 
 def _fit_weights(home: MerchantHome, study: str, shop: Shop, catalogue: Catalogue) -> Mix:
@@ -230,22 +301,6 @@ def _judged(shop: Shop) -> NDArray[np.int64]:
     from recsys.models.blend_weights import evenly
 
     return evenly(np.flatnonzero(shop.split.test.lengths > 0), _MOST_JUDGED)
-
-
-def _prepare_serving(
-    home: MerchantHome,
-    study: str,
-    shop: Shop,
-    catalogue: Catalogue,
-    mix: Mix,
-) -> None:
-    from datasites.merchant.serving import write_bundle
-
-    everything = shop.split.everything()
-    components = own_components() | shared_components(home, study)
-    for component in components.values():
-        component.fit(everything, catalogue)
-    write_bundle(home, study, components, mix)
 
 
 def _write_per_shopper(

@@ -2,36 +2,37 @@
 
 What was released before stays released, under the guarantee that it was released with: no release
 tells whether she was ever here. A run that is under way has read its data and ends with it; later
-runs, fits and pages do not see her.
+runs do not see her. What the pages serve was learned from her too: it is removed with her, and
+nothing is served until the blend was fitted again (`datasites.merchant.fit.refit`).
 """
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import hashlib
 import hmac
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import numpy as np
 import numpy.typing as npt
 
 from datasites.errors import SettingsError
 from datasites.merchant.home import MerchantHome
+from datasites.merchant.stale import data_turn, mark_stale
 from datasites.private import check_private_file, private_folder, read_private
 from recsys.files import atomic_write_bytes, atomic_write_text
 
-__all__ = ["data_turn", "forget", "remembered"]
+__all__ = ["forget", "remembered"]
 
-_KEY, _LIST, _LOCK = "forget.key", "forgotten.txt", "data.lock"
+_KEY, _LIST = "forget.key", "forgotten.txt"
 
 
 def forget(home: MerchantHome, shopper_id: str) -> bool:
     """Take a shopper out of this datasite's purchases; whether she was there.
 
     Her id is kept as a keyed hash alone, so that a later file of purchases leaves her out. Doing
-    it again changes nothing; a crash in the middle leaves the old purchases or the new ones.
+    it again changes nothing; a crash in the middle leaves the old purchases or the new ones. What
+    is served was learned from her too, so nothing is until `refit` has been called.
 
     Privacy: stays at the merchant. Nothing is booked: the ledger's guarantee holds for whoever was
     here, and is not given back. No id is logged.
@@ -51,6 +52,7 @@ def forget(home: MerchantHome, shopper_id: str) -> bool:
         going = shop.all.shopper_ids.astype(str) == shopper_id
         if not going.any():
             return False
+        mark_stale(home)
         write_shop(home.data / "shop.parquet", shop.rows(~going), catalogue)
     return True
 
@@ -59,17 +61,6 @@ def remembered(home: MerchantHome, shopper_ids: Iterable[str]) -> npt.NDArray[np
     """Bool [n], which of these shoppers asked to be forgotten. Privacy: stays at the merchant."""
     known = _hashes(home)
     return np.array([bool(known) and _hash(home, one) in known for one in shopper_ids], dtype=bool)
-
-
-@contextlib.contextmanager
-def data_turn(home: MerchantHome) -> Iterator[None]:
-    """Whoever changes the purchases does it alone."""
-    handle = os.open(home.private / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
 
 
 def _hash(home: MerchantHome, shopper_id: str) -> str:

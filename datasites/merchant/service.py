@@ -48,6 +48,7 @@ __all__ = ["Service"]
 log = structlog.get_logger()
 
 _FIT_TRIES = 3
+_REFIT = "refit"
 _HELD = "held"  # of a run: kept, and not to be told yet
 # A slow share may show a job long before what it starts from; nobody waits longer than a round.
 _GONE_SECONDS = 600.0
@@ -69,6 +70,7 @@ class Service:
         self.witnesses = witnesses or Witnesses(home, ledger)
         self._bulletin = Bulletin(ledger)
         self._retries = Retries()
+        self._refits = Retries()
         self._stopping: Callable[[], bool] = lambda: False
         self._cut_short = False
         self._in_review: set[str] = set()
@@ -121,6 +123,7 @@ class Service:
         report = self.link.sync()
         peers.carry_out(self.home, self.ledger, self.link)
         self._show_mock()
+        self._refit()
         for sender, reason in report.quarantined:
             self._bulletin.tell("quarantine", sender, reason)
         answered = 0
@@ -168,6 +171,18 @@ class Service:
                 files,
             )
             atomic_write_text(done, digest)
+
+    def _refit(self) -> None:
+        """Fit again after purchases were taken away, so that the shop opens; costs nothing."""
+        if not self._refits.is_due(_REFIT):
+            return
+        try:
+            if fit.refit(self.home):
+                log.info("lists were made anew")
+            self._refits.keep_only(set())
+        except (DatasiteError, OSError) as error:
+            self._refits.failed(_REFIT)
+            log.warning("lists could not be made anew; trying again", reason=in_words(error))
 
     def _answer(
         self, submission: Submission, status: str, message: str, files: dict[str, bytes]

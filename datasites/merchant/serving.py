@@ -1,7 +1,9 @@
 """What a merchant's pages serve from: the newest blend, its components, and the catalogue.
 
     serving/current.json           which bundle, weights, settings of each component
-    serving/STUDY-DIGEST.npz       what the merchant's own components learned
+    serving/STUDY-DIGEST.npz       what the merchant's own components learned, whole, and what at
+                                   least three shoppers stand behind (`many-...`)
+    serving/stale                  not to be served until it was fitted again
 
 The bundle holds models of this merchant's purchases: it stays here.
 """
@@ -23,6 +25,7 @@ from numpy.typing import NDArray
 from datasites.errors import SettingsError
 from datasites.merchant.fit import Mix, own_components, shared_components
 from datasites.merchant.home import MerchantHome
+from datasites.merchant.stale import BUNDLE_FORMAT, is_stale
 from datasites.merchant.stock import read_stock
 from datasites.merchant.store import load_catalogue, load_shop
 from datasites.private import damaged, read_private
@@ -34,6 +37,7 @@ from recsys.serving import Filters, Shelf, Suggestion
 
 __all__ = ["Filters", "ServedShop", "Suggestion", "open_shop", "write_bundle"]
 
+_MANY = "many-"
 _BUNDLE = re.compile(r"[a-z0-9][a-z0-9-]{0,120}\.npz")
 _MEND = "Put private/serving back from a backup; the next model that arrives writes it anew."
 
@@ -42,13 +46,21 @@ def write_bundle(
     home: MerchantHome,
     study: str,
     components: Mapping[str, Recommender],
+    of_many: Mapping[str, Recommender],
     mix: Mix,
 ) -> None:
-    """Store fitted components and weights; the old bundle serves until the new one is whole."""
+    """Store fitted components and weights; the old bundle serves until the new one is whole.
+
+    Args:
+        components: the merchant's own, fitted.
+        of_many: the same without what few shoppers stand behind.
+    """
     arrays = {
-        f"{name}|{key}": array
-        for name in own_components()
-        for key, array in components[name].arrays().items()
+        f"{prefix}{name}|{key}": array
+        for prefix, models in (("", components), (_MANY, of_many))
+        for name, model in models.items()
+        for key, array in model.arrays().items()
+        if not prefix or model is not components[name]
     }
     packed = io.BytesIO()
     np.savez(packed, allow_pickle=False, **arrays)
@@ -56,6 +68,7 @@ def write_bundle(
     name = f"{study}-{hashlib.sha256(data).hexdigest()[:16]}.npz"
     atomic_write_bytes(home.serving / name, data, mode=0o600)
     facts = {
+        "format": BUNDLE_FORMAT,
         "study": study,
         "bundle": name,
         "alone": dict(mix.alone),
@@ -79,7 +92,7 @@ class ServedShop:
         name: str,
         catalogue: Catalogue,
         histories: Interactions,
-        shelves: Mapping[bool, Shelf],
+        shelves: Mapping[tuple[bool, bool], Shelf],
         study: str | None,
         *,
         knows_stock: bool = False,
@@ -109,13 +122,22 @@ class ServedShop:
         n: int = 12,
         filters: Filters | None = None,
         together: bool = True,
+        *,
+        own_history: bool = False,
     ) -> list[Suggestion]:
-        """Toys for a basket, by the blend with everything shared or by this shop alone."""
-        return self._shelves[together].recommend(history, n, filters)
+        """Toys for a basket, by the blend with everything shared or by this shop alone.
+
+        Args:
+            history: catalogue indices, oldest first.
+            own_history: whether it is what one shopper really bought here, for her own eyes. Of
+                a basket that anybody may fill, only what at least `LEAST_SHOPPERS` shoppers stand
+                behind is told.
+        """
+        return self._shelves[together, own_history].recommend(history, n, filters)
 
     def similar(self, item: int, n: int = 8) -> list[Suggestion]:
-        """Toys that go with one toy."""
-        return self._shelves[True].similar(item, n)
+        """Toys that go with one toy; as for a basket that anybody may fill."""
+        return self._shelves[True, False].similar(item, n)
 
 
 def _current(data: bytes) -> dict[str, Any]:
@@ -136,8 +158,20 @@ def _arrays(data: bytes) -> dict[str, NDArray[Any]]:
         raise ValueError("not whole") from error
 
 
+def _arrays_of(stored: Mapping[str, NDArray[Any]], name: str) -> dict[str, NDArray[Any]]:
+    prefix = f"{name}|"
+    return {
+        key.removeprefix(prefix): array for key, array in stored.items() if key.startswith(prefix)
+    }
+
+
 def open_shop(home: MerchantHome) -> ServedShop:
     """Open a shop for its pages. Raises SettingsError if it has no data or no model yet."""
+    if is_stale(home):
+        raise SettingsError(
+            f"expected lists of the present purchases at {home.settings.name}, found older ones, "
+            "which are not shown. The datasite's service makes them anew; wait a moment"
+        )
     try:
         facts = read_private(home.serving / "current.json", _current, _MEND)
         stored = read_private(home.serving / facts["bundle"], _arrays, _MEND)
@@ -147,26 +181,36 @@ def open_shop(home: MerchantHome) -> ServedShop:
             "the first finished study"
         ) from None
     catalogue = load_catalogue(home)
-    own = own_components()
-    for name, component in own.items():
-        prefix = f"{name}|"
-        arrays = {
-            key.removeprefix(prefix): array
-            for key, array in stored.items()
-            if key.startswith(prefix)
+    try:
+        own = {
+            name: component.restore(_arrays_of(stored, name), catalogue)
+            for name, component in own_components().items()
         }
-        try:
-            component.restore(arrays, catalogue)
-        except (KeyError, ValueError, TypeError):
-            raise damaged(home.serving / facts["bundle"], "arrays are missing", _MEND) from None
+        of_many = {
+            name: component.restore(found, catalogue)
+            if (found := _arrays_of(stored, f"{_MANY}{name}"))
+            else own[name]
+            for name, component in own_components().items()
+        }
+    except (KeyError, ValueError, TypeError):
+        raise damaged(home.serving / facts["bundle"], "arrays are missing", _MEND) from None
     shop = load_shop(home, catalogue)
     shared = shared_components(home, facts["study"])
     for component in shared.values():
         component.fit(shop.all, catalogue)
     stock = read_stock(home, catalogue)
     shelves = {
-        False: Shelf(Blend(own, facts["alone"], facts["units"]), catalogue, stock),
-        True: Shelf(Blend(own | shared, facts["federated"], facts["units"]), catalogue, stock),
+        (together, own_history): Shelf(
+            Blend(
+                (own if own_history else of_many) | (shared if together else {}),
+                facts["federated" if together else "alone"],
+                facts["units"],
+            ),
+            catalogue,
+            stock,
+        )
+        for together in (False, True)
+        for own_history in (False, True)
     }
     return ServedShop(
         home.settings.name,

@@ -37,9 +37,10 @@ def set_stock(home: MerchantHome, file: Path, catalogue: Catalogue) -> tuple[int
     # The reader of purchases: it streams, and knows what a damaged or hostile file looks like.
     table = Table(file)
     if "item_id" not in table.names:
+        # The names are not repeated: of a wrong file they may be a shopper's purchase.
         raise DataError(
-            "Expected a column item_id, found "
-            f"{', '.join(map(repr, table.names[:8]))}. Rename the column of toy ids."
+            f"Expected a column item_id in {table.file}, found none among its {len(table.names)} "
+            "columns. Rename the column of toy ids."
         )
     wanted = [name for name in ("item_id", "quantity") if name in table.names]
     known, others = set(catalogue.item_ids), 0

@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from datasites.errors import ReviewError
-from datasites.merchant.forget import data_turn, remembered
+from datasites.merchant.forget import remembered
 from datasites.merchant.home import MerchantHome
 from datasites.merchant.ledger import EARLIER, Ledger
+from datasites.merchant.stale import data_turn
 from recsys.files import atomic_path, atomic_write_text
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ from types import TracebackType
 
 from datasites.errors import DatasiteError
 from datasites.merchant.home import MerchantHome
+from datasites.private import open_private_log
 
 __all__ = ["Services"]
 
@@ -30,7 +31,7 @@ class Services:
     def start(self, home: MerchantHome) -> None:
         """Start a merchant's service; its output goes to a log file of its own."""
         self.logs.mkdir(parents=True, exist_ok=True)
-        with (self.logs / f"{home.root.name}.log").open("ab") as log:
+        with open_private_log(self.logs / f"{home.root.name}.log") as log:
             self._running[home.root] = subprocess.Popen(
                 self.command(home),
                 stdout=log,

@@ -95,6 +95,21 @@ class Recommender(ABC):
         """
         return None
 
+    def of_many(self, interactions: Interactions, least: int) -> Recommender:
+        """This fitted model without what fewer than `least` shoppers stand behind.
+
+        For answers to whoever may ask about any toy: out of a toy that one shopper alone bought,
+        the rest of her purchases could be read. No formal privacy: a crowd, not a guarantee.
+
+        Args:
+            interactions: the purchases that the model was fitted on.
+            least: distinct shoppers.
+
+        Returns:
+            A new model, or this very one where it holds nothing of these purchases.
+        """
+        return self
+
     def settings(self) -> dict[str, Any]:
         """Return the arguments that rebuild the unfitted model, JSON-ready."""
         return {}

@@ -118,6 +118,13 @@ class LocalALS(LinearRecommender):
         solved = np.linalg.solve(system, self._vectors[items].T)
         return np.asarray(confidence[:, None] * (self._vectors[history] @ solved), dtype=np.float32)
 
+    def of_many(self, interactions: Interactions, least: int) -> LocalALS:
+        """Toys that fewer than `least` shoppers bought get a vector of zeros."""
+        seldom = interactions.item_counts() < least
+        return LocalALS(**self.settings())._take(
+            np.where(seldom[:, None], np.float32(0), self._vectors)
+        )
+
     def settings(self) -> dict[str, Any]:
         """Return the arguments."""
         return {

@@ -16,7 +16,7 @@ from recsys.models.linear import LinearRecommender, Product
 if TYPE_CHECKING:
     from recsys.data.catalogue import Catalogue
 
-__all__ = ["ItemNeighbours", "ToySimilarity", "co_purchases"]
+__all__ = ["ItemNeighbours", "ToySimilarity", "co_purchases", "shoppers_of_pairs"]
 
 _DENSE, _DENSE_CELLS = 0.1, 1 << 24
 """From this part of pairs on, similarities of so many pairs at most are also held dense."""
@@ -111,6 +111,12 @@ class ItemNeighbours(ToySimilarity):
         pairs.data *= np.repeat(scale, np.diff(pairs.indptr))
         return self._take(pairs.astype(np.float32))
 
+    def of_many(self, interactions: Interactions, least: int) -> ItemNeighbours:
+        """Only pairs of toys that at least so many shoppers bought both of."""
+        shared = shoppers_of_pairs(interactions, self.window) >= least
+        kept = self._similarity.multiply(shared).tocsr().astype(np.float32)
+        return ItemNeighbours(**self.settings())._take(kept)
+
     def settings(self) -> dict[str, Any]:
         """Return the arguments."""
         return {
@@ -134,6 +140,30 @@ class ItemNeighbours(ToySimilarity):
         check_catalogue(len(arrays["indptr"]) - 1, catalogue)
         parts = (arrays["data"], arrays["indices"], arrays["indptr"])
         return self._take(sp.csr_matrix(parts, shape=(catalogue.n_items, catalogue.n_items)))
+
+
+def shoppers_of_pairs(interactions: Interactions, window: int) -> sp.csr_matrix:
+    """How many shoppers bought both toys of a pair, within so many different toys.
+
+    Of a toy that a shopper bought again the first purchase counts, so that nobody counts twice.
+
+    Returns:
+        symmetric csr float64 [n_items, n_items].
+
+    Privacy: stays at the merchant.
+    """
+    cells = interactions.row_index.astype(np.int64) * interactions.n_items + interactions.items
+    first = np.zeros(cells.size, dtype=bool)
+    first[np.unique(cells, return_index=True)[1]] = True
+    lengths = np.bincount(interactions.row_index[first], minlength=interactions.n_shoppers)
+    once = Interactions(
+        indptr=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        items=interactions.items[first],
+        shopper_ids=interactions.shopper_ids,
+        n_items=interactions.n_items,
+    )
+    forward = co_purchases(once, 1.0, window)
+    return (forward + forward.T).tocsr()
 
 
 def co_purchases(interactions: Interactions, gap_decay: float, window: int) -> sp.csr_matrix:

@@ -47,6 +47,15 @@ class Popularity(LinearRecommender):
         self.check_histories(histories)
         return Product(constant=self._counts)
 
+    def of_many(self, interactions: Interactions, least: int) -> Popularity:
+        """Own counts below `least` become 0; given counts stay."""
+        if self._given is not None:
+            return self
+        found = Popularity()
+        found._counts = np.where(self._counts < least, np.float32(0), self._counts)
+        found._n_items = self._n_items
+        return found
+
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Return the counts."""
         return {"counts": self._counts}

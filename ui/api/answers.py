@@ -83,7 +83,14 @@ def answer_basket(shop: ServedShop, question: Basket) -> bytes:
     filters = _filters(
         question.price_min, question.price_max, question.age, question.categories, exclude
     )
-    found = shop.recommend([*history, *basket], question.n, filters, question.together)
+    found = shop.recommend(
+        [*history, *basket],
+        question.n,
+        filters,
+        question.together,
+        # Such a key stands for shoppers, and sees what they see.
+        own_history=bool(history),
+    )
     return _found(shop, found, unknown)
 
 
@@ -135,7 +142,6 @@ def _found(shop: ServedShop, suggestions: Sequence[Suggestion], unknown: int = 0
         Suggested(
             item_id=columns["item_id"][one.item],
             title=columns["title"][one.item],
-            score=round(one.score, 6),
             reason=one.reason,
             category=columns["category_path"][one.item],
             brand=columns["brand"][one.item],

@@ -111,7 +111,6 @@ class Suggested(BaseModel):
 
     item_id: str
     title: str
-    score: float
     reason: Annotated[
         str, Field(description="In plain words; may name a toy of the basket or the history.")
     ]

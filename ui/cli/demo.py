@@ -115,7 +115,8 @@ def demo(
             _rule("What it brought")
             with result.phase("report"), console.status("measuring ..."):
                 build_report(story, result)
-            atomic_write_text(target, result.to_json())
+            # Exact figures: of invented shoppers, or with --data of real ones.
+            atomic_write_text(target, result.to_json(), mode=0o600)
             _show(result, marketplace)
             console.print(f"report: {target}", highlight=False)
             if server is not None:

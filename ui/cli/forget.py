@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from ui.cli.console import DatasiteHomeOption, JsonOption, console, emit, guarded
 
@@ -26,8 +27,11 @@ def forget(
     shopper out, too. Noised releases that were made before cannot be taken back; no one can tell
     from them whether the shopper was here.
     """
+    from datasites.errors import DatasiteError
     from datasites.merchant import MerchantHome
+    from datasites.merchant.fit import refit
     from datasites.merchant.forget import forget as take_out
+    from datasites.merchant.stale import is_stale
 
     opened = MerchantHome.open(home)
     if sys.stdin.isatty():
@@ -39,11 +43,23 @@ def forget(
     if not yes and sys.stdin.isatty():
         typer.confirm("Take this shopper's purchases out, for good?", abort=True)
     was_here = take_out(opened, shopper)
+    problem = ""
+    if is_stale(opened):
+        try:
+            with console.status("Making this shop's lists anew, without the shopper ..."):
+                refit(opened)
+        except (DatasiteError, OSError) as error:
+            problem = str(error)
     if json_output:
-        emit({"was_here": was_here})
+        emit({"was_here": was_here, "shop_open": not problem})
         return
     console.print(
         "The shopper's purchases are gone, and stay away when purchases are added again."
         if was_here
         else "No purchases of such a shopper are here; later files leave the shopper out."
     )
+    if problem:
+        console.print(
+            "The shop stays closed until its lists are made anew, which failed: "
+            f"{escape(problem)}. The datasite's service tries again."
+        )

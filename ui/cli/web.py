@@ -56,6 +56,13 @@ def web(
     ] = None,
     certificate: Annotated[Path | None, typer.Option(help="Certificate, for https.")] = None,
     certificate_key: Annotated[Path | None, typer.Option(help="Its private key.")] = None,
+    photos_from: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A host that photographs of toys may come from, as the catalogue names them; it "
+            "sees which toys a visitor is shown. Repeatable; without it toys are drawn."
+        ),
+    ] = None,
     browser: Annotated[bool, typer.Option(help="Open a browser, signed in.")] = True,
 ) -> None:
     """Open the pages and the API. Links that sign in are printed, each for one use."""
@@ -79,6 +86,7 @@ def web(
             host=address,
             sign_in=sign_in.resolve() if sign_in else None,
             certificate=(certificate, certificate_key) if certificate and certificate_key else None,
+            photos_from=photos_from or (),
         )
         try:
             launch.wait_ready(port, process=server)
@@ -155,7 +163,7 @@ def link(
     marketplace: MarketplaceOption = None,
     shopper: Annotated[
         str | None,
-        typer.Option(help="For one shopper of this shop alone, by id; - reads it from stdin."),
+        typer.Option(help="For one shopper of this shop alone: - reads her id from stdin."),
     ] = None,
     minutes: Annotated[float, typer.Option(help="How long it opens.", min=1, max=10_080)] = 15,
     as_json: JsonOption = False,
@@ -167,7 +175,12 @@ def link(
     if sum(one is not None for one in (marketplace, datasite, study)) != 1:
         raise typer.BadParameter("expected one of --datasite, --study and --marketplace")
     try:
-        if shopper == "-":  # an argument is seen in lists of processes and in the shell's history
+        if shopper is not None:
+            if shopper != "-":
+                raise typer.BadParameter(
+                    "expected --shopper - and the id on standard input: an argument is seen in "
+                    "lists of processes and in the shell's history"
+                )
             shopper = sys.stdin.readline().rstrip("\r\n")
         chosen = Role("shopper" if shopper is not None else role)
     except ValueError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -11,7 +12,9 @@ from urllib.parse import urlsplit
 
 from recsys.data import Catalogue, toy_picture_uri
 
-__all__ = ["Toy", "card", "grid", "strip", "toy_of"]
+__all__ = ["PHOTOS_VARIABLE", "Toy", "card", "grid", "photo_hosts", "strip", "toy_of"]
+
+PHOTOS_VARIABLE = "TOYFED_PHOTOS_FROM"
 
 
 @dataclass(frozen=True)
@@ -62,12 +65,24 @@ def _drawn(category_path: str, item_id: str) -> str:
     return toy_picture_uri(category_path, item_id)
 
 
+def photo_hosts() -> frozenset[str]:
+    """Hosts that photographs may come from: they see which toys each visitor's browser shows."""
+    return frozenset(os.environ.get(PHOTOS_VARIABLE, "").split())
+
+
+def _may_be_asked_for(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme == "https" and parts.netloc.lower() in photo_hosts()
+    except ValueError:
+        return False
+
+
 def _picture(toy: Toy) -> str:
     drawn = f'<img src="{_drawn(toy.category_path, toy.item_id)}" alt="">'
-    if urlsplit(toy.image_url).scheme != "https":
+    if not _may_be_asked_for(toy.image_url):
         return drawn
-    # The drawing lies beneath, for photographs that do not load. The photograph's server learns
-    # neither the page nor the shopper.
+    # The drawing lies beneath, for photographs that do not load.
     photo = (
         f'<img class="tf-photo" src="{escape(toy.image_url)}" alt="" loading="lazy" '
         'referrerpolicy="no-referrer">'

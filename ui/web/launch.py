@@ -14,11 +14,12 @@ import time
 import tomllib
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from datasites.errors import SettingsError
+from datasites.private import open_private_log
 from ui.errors import DoorError
 from ui.web.manifest import MANIFEST_VARIABLE, read_manifest
 
@@ -86,6 +87,7 @@ def start_server(
     host: str = HOST,
     sign_in: Path | None = None,
     certificate: tuple[Path, Path] | None = None,
+    photos_from: Sequence[str] = (),
 ) -> subprocess.Popen[bytes]:
     """Start the pages in a process of their own.
 
@@ -97,6 +99,7 @@ def start_server(
         host: address to listen at; others than loopback need `sign_in`.
         sign_in: the private file for OpenID Connect.
         certificate: files of the certificate and its key, for https by this process itself.
+        photos_from: hosts that browsers may ask for photographs of toys; none draws all pictures.
 
     Raises:
         SettingsError: the manifest cannot be used, or the port is taken.
@@ -121,6 +124,7 @@ def start_server(
         sign_in=sign_in,
         certificate=certificate[0] if certificate else None,
         certificate_key=certificate[1] if certificate else None,
+        photos_from=tuple(photos_from),
         streamlit=STREAMLIT | {"server.address": host, "server.port": port} | _theme(),
     )
     if sign_in is None:
@@ -132,14 +136,18 @@ def start_server(
     inherited = dict.fromkeys(THREADS, "1")
     inherited |= {name: value for name, value in os.environ.items() if _harmless(name)}
     with contextlib.ExitStack() as files:
-        output = files.enter_context(log.open("ab")) if log else None
-        return subprocess.Popen(
-            [sys.executable, "-m", "ui.web.server", settings.model_dump_json()],
+        output = files.enter_context(open_private_log(log)) if log else None
+        server = subprocess.Popen(
+            [sys.executable, "-m", "ui.web.server"],
             env=inherited | {MANIFEST_VARIABLE: str(settings.manifest)},
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=output,
             stderr=output,
         )
+        assert server.stdin is not None
+        with contextlib.suppress(BrokenPipeError), server.stdin:
+            server.stdin.write(settings.model_dump_json().encode())
+        return server
 
 
 def link_to(

@@ -19,6 +19,7 @@ import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from datasites.merchant.home import MerchantHome
+from recsys.errors import ToyFedError
 
 if TYPE_CHECKING:
     from datasites.merchant.serving import ServedShop
@@ -97,8 +98,14 @@ def _open(home: MerchantHome) -> ServedShop:
         found = _shops.get(home.root)
     if found is not None and found.stamp == stamp:
         return found.shop
-    with _spinner():
-        shop = open_shop(home)
+    try:
+        with _spinner():
+            shop = open_shop(home)
+    except ToyFedError:
+        # What was open before was made of files that are gone, perhaps with a shopper in them.
+        with _lock:
+            _shops.pop(home.root, None)
+        raise
     with _lock:
         _shops[home.root] = _Open(shop, stamp, time.monotonic())
         _shops.move_to_end(home.root)

@@ -2,7 +2,8 @@
 
 Streamlit 1.67 is an ASGI application that takes routes and middleware (`st.App`), so that pages,
 doors and API are one process on one port; uvicorn serves it with settings of our own.
-Started by `ui.web.launch` as `python -m ui.web.server SETTINGS`.
+Started by `ui.web.launch` as `python -m ui.web.server`, with its settings on standard input: a
+command line can be read by everybody on the machine.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from ui.web.manifest import MANIFEST_VARIABLE, read_manifest
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["ServerSettings", "build", "main"]
 
 APP = Path(__file__).with_name("app.py")
+PHOTO_HOST = r"^[a-z0-9]([a-z0-9.-]{0,250}[a-z0-9])?(:[0-9]{1,5})?$"
 MOST_CONNECTIONS = 512
 QUIET_SECONDS = 20
 MOST_HEAD = 32 * 1024
@@ -45,6 +47,7 @@ class ServerSettings(BaseModel):
         host, port: where to listen.
         sign_in: the private file for OpenID Connect; None signs in by link, on loopback alone.
         certificate, certificate_key: for https by this process itself.
+        photos_from: hosts of photographs of toys.
         streamlit: Streamlit's own settings.
     """
 
@@ -57,6 +60,7 @@ class ServerSettings(BaseModel):
     sign_in: Path | None = None
     certificate: Path | None = None
     certificate_key: Path | None = None
+    photos_from: tuple[Annotated[str, Field(pattern=PHOTO_HOST)], ...] = ()
     streamlit: dict[str, Any]
 
 
@@ -69,6 +73,7 @@ def build(settings: ServerSettings) -> uvicorn.Server:
 
     from ui.api import OPEN_PATHS as API_PATHS
     from ui.api import OPEN_PREFIXES, Api, api_routes
+    from ui.web.cards import PHOTOS_VARIABLE
     from ui.web.doors import COOKIE_VARIABLE, DOORS_VARIABLE, DoorStore, Role, oidc
     from ui.web.doors.gate import Gate, GateSettings
     from ui.web.doors.pages import OPEN_PATHS, door_routes, set_session
@@ -97,7 +102,9 @@ def build(settings: ServerSettings) -> uvicorn.Server:
         open_paths=OPEN_PATHS | API_PATHS | (oidc.OIDC_PATHS if table else frozenset()),
         open_prefixes=OPEN_PREFIXES,
         newcomer=oidc.newcomer(store, table, _merchants, let_in) if table else lambda _scope: None,
+        photo_hosts=frozenset(settings.photos_from),
     )
+    os.environ[PHOTOS_VARIABLE] = " ".join(settings.photos_from)
     os.environ[MANIFEST_VARIABLE] = str(settings.manifest)
     os.environ[DOORS_VARIABLE] = str(settings.doors)
     os.environ[COOKIE_VARIABLE] = cookie
@@ -166,7 +173,7 @@ def main() -> None:
     """Serve until told to stop."""
     from recsys.errors import ToyFedError
 
-    settings = ServerSettings.model_validate_json(sys.argv[1])
+    settings = ServerSettings.model_validate_json(sys.stdin.read())
     try:
         server = build(settings)
     except ToyFedError as error:

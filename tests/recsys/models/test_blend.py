@@ -182,17 +182,34 @@ def test_weights_start_where_they_are_told_to() -> None:
     assert blend.weights == {"content": 0.0, "popularity": 3.0}
 
 
+class Exact(Recommender):
+    """Scores in eighths, different for every history: no sum of them is ever rounded."""
+
+    name = "exact"
+
+    def fit(self, interactions: Interactions, catalogue: Catalogue) -> Exact:
+        self._n_items = catalogue.n_items
+        return self
+
+    def score(self, histories: Interactions) -> np.ndarray:
+        toys = np.arange(self.n_items)
+        newest = [int(histories.history(row)[-1:].sum()) for row in range(histories.n_shoppers)]
+        return ((7 * toys + 5 * toys * np.array(newest)[:, None]) % 23 / 8).astype(np.float32)
+
+
 @pytest.mark.parametrize("several", [False, True])
 def test_candidates_give_the_ndcg_of_the_full_ranking(several: bool) -> None:
     train, valid = market(3)
     if several:
         valid = toy_purchases(N, seed=55, longest=4)
-    blend = Blend({"content": ContentSimilarity(), "popularity": Popularity()})
+    # Toys that score alike but for rounding would stand in either order, by the machine.
+    blend = Blend({"a": Exact(), "b": Popularity()}, units={"a": 1.0, "b": 1.0})
     blend.fit(train, toy_catalogue())
-    for weights in ({"content": 1.0}, {"content": 1.0, "popularity": 0.7}):
-        blend.weights = {"content": 0.0, "popularity": 0.0, **weights}
+    for weights in ({"a": 1.0}, {"a": 1.0, "b": 0.5}, {"b": 1.0}):
+        blend.weights = {"a": 0.0, "b": 0.0, **weights}
         found = blend.candidates(train, valid).ndcg(blend.weights)
         expected = evaluate(blend, train, valid).per_shopper["ndcg@10"]
+        assert expected.any()
         np.testing.assert_allclose(found, expected, atol=1e-9)
 
 

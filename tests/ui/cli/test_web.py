@@ -81,7 +81,10 @@ def test_links_need_a_page_that_was_opened(home: MerchantHome) -> None:
 def test_links_that_would_open_too_much_are_refused(home: MerchantHome) -> None:
     DoorStore(home.private / "doors.sqlite3").address = "http://127.0.0.1:8501"
     assert run("link", "--datasite", home.root, "--role", "demo")[0] == 1
-    assert run("link", "--datasite", home.root, "--shopper", "nobody")[0] == 1
+    assert run("link", "--datasite", home.root, "--shopper", "-", told="nobody\n")[0] == 1
+    code, text = run("link", "--datasite", home.root, "--shopper", "s0000001")
+    assert code == 2
+    assert "seen in" in text
     assert run("link", "--datasite", home.root, "--role", "owner")[0] == 2
     assert run("link")[0] == 2
 

@@ -74,6 +74,8 @@ class HandBuiltShop:
         n: int = 12,
         filters: Filters | None = None,
         together: bool = True,
+        *,
+        own_history: bool = False,
     ) -> list[Suggestion]:
         filters, frame = filters or Filters(), self.catalogue.frame
         allowed = np.ones(len(frame), dtype=bool)

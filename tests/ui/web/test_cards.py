@@ -3,9 +3,10 @@ from __future__ import annotations
 from html.parser import HTMLParser
 
 import pandas as pd
+import pytest
 
 from recsys.data import Catalogue
-from ui.web.cards import card, grid, strip, toy_of
+from ui.web.cards import PHOTOS_VARIABLE, card, grid, strip, toy_of
 
 
 def catalogue(**facts: object) -> Catalogue:
@@ -44,9 +45,10 @@ class Tags(HTMLParser):
         self.attributes |= {name for name, _ in attrs}
 
 
-def test_hostile_catalogues_stay_text() -> None:
+def test_hostile_catalogues_stay_text(monkeypatch: pytest.MonkeyPatch) -> None:
     evil = "'\"><script>alert(1)</script><b onload=alert(1)"
     url = f"https://shop.example/{evil}"
+    monkeypatch.setenv(PHOTOS_VARIABLE, "shop.example")
     toy = toy_of(catalogue(title=evil, brand=evil, category_path=evil, image_url=url), 0)
     seen = Tags(grid([card(toy, evil, evil)]) + strip([toy]))
     assert seen.tags == {"section", "article", "div", "span", "img"}
@@ -54,9 +56,24 @@ def test_hostile_catalogues_stay_text() -> None:
     assert seen.attributes == facts
 
 
-def test_only_https_photographs_are_fetched_and_without_a_referrer() -> None:
-    for url in ("http://shop.example/1.png", "javascript:alert(1)", "file:///etc/passwd", ""):
+@pytest.mark.attack
+def test_no_photograph_is_fetched_that_the_merchant_does_not_ask_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    theirs = toy_of(catalogue(image_url="https://shop.example/1.png"), 0)
+    # Whoever sends the picture would see what this shopper bought.
+    assert "https:" not in card(theirs) + strip([theirs])
+    monkeypatch.setenv(PHOTOS_VARIABLE, "other.example shop.example")
+    for url in (
+        "http://shop.example/1.png",
+        "https://shop.example.evil.example/1.png",
+        "https://user@shop.example/1.png",
+        "https://[/1.png",
+        "javascript:alert(1)",
+        "file:///etc/passwd",
+        "",
+    ):
         assert "tf-photo" not in card(toy_of(catalogue(image_url=url), 0))
-    html = card(toy_of(catalogue(image_url="https://shop.example/1.png"), 0))
+    html = card(theirs)
     assert 'referrerpolicy="no-referrer"' in html
     assert "data:image/svg+xml" in html  # the drawing lies beneath

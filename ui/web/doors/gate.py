@@ -48,10 +48,11 @@ CONTENT_POLICY = (
     "default-src 'self'; "
     "script-src 'self' 'unsafe-inline' 'unsafe-eval' 'wasm-unsafe-eval' blob:; "
     "worker-src 'self' blob:; style-src 'self' 'unsafe-inline'; font-src 'self' data:; "
-    "img-src 'self' data: blob: https:; connect-src 'self' data: blob:; object-src 'none'; "
+    "img-src 'self' data: blob:{photos}; connect-src 'self' data: blob:; object-src 'none'; "
     "base-uri 'self'; form-action 'self'; frame-ancestors 'none'"
 )
-"""Pictures alone may come from elsewhere: photographs that a catalogue names."""
+"""Pictures alone may come from elsewhere, and only from where the merchant says: whoever sends them
+sees which toys a visitor is shown."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ class GateSettings:
         secure: whether the page is reached by https.
         open_paths: paths that answer without a session, each with a check of its own.
         newcomer: called for a navigation without a session; may let somebody in by another door.
+        photo_hosts: where photographs of toys may come from.
     """
 
     hosts: frozenset[str]
@@ -73,6 +75,13 @@ class GateSettings:
     open_paths: frozenset[str] = frozenset()
     open_prefixes: tuple[str, ...] = ()
     newcomer: Callable[[Scope], Response | None] = field(default=lambda _scope: None)
+    photo_hosts: frozenset[str] = frozenset()
+
+    @property
+    def content_policy(self) -> str:
+        """What a page may load."""
+        photos = "".join(f" https://{host}" for host in sorted(self.photo_hosts))
+        return CONTENT_POLICY.format(photos=photos)
 
 
 class Gate:
@@ -96,7 +105,7 @@ class Gate:
             await self._app(scope, receive, send)
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
-        send = _with_headers(send, scope["path"], self._settings.secure)
+        send = _with_headers(send, scope["path"], self._settings)
         answer: Response | None = None
         if not self._known_host(scope):
             answer = _refusal(403, "expected this page's own address, found another name for it")
@@ -273,7 +282,9 @@ class _OpenPage:
             await self._send({"type": "websocket.close", "code": 1008})
 
 
-def _with_headers(send: Send, path: str, secure: bool) -> Callable[[Message], Awaitable[None]]:
+def _with_headers(
+    send: Send, path: str, settings: GateSettings
+) -> Callable[[Message], Awaitable[None]]:
     """Add what browsers need to be told; only files that are the same for all are kept by them."""
     keeps = path.startswith("/static/")
     added = {
@@ -284,7 +295,7 @@ def _with_headers(send: Send, path: str, secure: bool) -> Callable[[Message], Aw
         b"cross-origin-resource-policy": b"same-origin",
         b"permissions-policy": b"camera=(), microphone=(), geolocation=()",
     }
-    if secure:
+    if settings.secure:
         added[b"strict-transport-security"] = b"max-age=31536000"
 
     async def wrapped(message: Message) -> None:
@@ -293,7 +304,7 @@ def _with_headers(send: Send, path: str, secure: bool) -> Callable[[Message], Aw
             names = {key for key, _ in given}
             extra = dict(added)
             if b"content-security-policy" not in names:
-                extra[b"content-security-policy"] = CONTENT_POLICY.encode()
+                extra[b"content-security-policy"] = settings.content_policy.encode()
             if not keeps and not path.startswith("/api/"):
                 given = [(key, value) for key, value in given if key != b"cache-control"]
                 extra[b"cache-control"] = b"no-store"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -36,6 +37,8 @@ def forget_form(home: MerchantHome, shop: ServedShop) -> None:
         "nobody can tell from it whether you were ever here."
     )
     if st.button("Yes, forget it", type="primary", key="forget-me-yes"):
+        from datasites.errors import DatasiteError
+        from datasites.merchant.fit import refit
         from datasites.merchant.forget import forget
 
         # Whose purchases: the session alone says it, whatever this page was sent.
@@ -49,4 +52,10 @@ def forget_form(home: MerchantHome, shop: ServedShop) -> None:
             st.error(plain_error(error))
             return
         empty(shop)
+        # Where it fails the shop stays closed, and the datasite's service tries again.
+        with (
+            st.spinner("Making this shop's lists anew, without your purchases …"),
+            contextlib.suppress(DatasiteError, OSError),
+        ):
+            refit(home)
         st.rerun()

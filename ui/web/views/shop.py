@@ -152,6 +152,7 @@ def _alike(shop: ServedShop, item: int) -> None:
 def _closed(home: MerchantHome, error: ToyFedError) -> None:
     """Why there is nothing to buy yet, and what comes next."""
     from datasites.merchant.desk import has_data
+    from datasites.merchant.stale import is_stale
 
     st.title(plain(home.settings.name), anchor=False)
     if not has_data(home):
@@ -160,6 +161,13 @@ def _closed(home: MerchantHome, error: ToyFedError) -> None:
             "`toyfed datasite add-data purchases.csv --catalogue items.csv`; they stay on this "
             "machine."
         )
+        return
+    if is_stale(home):
+        st.info(
+            "**This shop is making its lists anew**, because purchases were taken out of it. It "
+            "opens again in a moment."
+        )
+        st.button("Look again", icon=":material/refresh:")
         return
     st.info(
         "**This shop has no model yet.** It opens as soon as a study that its owner approved on "
@@ -191,8 +199,12 @@ def _recommend(
     shop: ServedShop, history: list[int], filters: Filters, *, together: bool
 ) -> list[Suggestion]:
     """What fits, or an empty list after the page has said why."""
+    # A basket may be filled with anything, to find out what goes with it.
+    own_history = not basket_of(shop)
     try:
-        found = shop.recommend(history, n=CARDS, filters=filters, together=together)
+        found = shop.recommend(
+            history, n=CARDS, filters=filters, together=together, own_history=own_history
+        )
     except ToyFedError as error:
         st.error(plain_error(error))
         return []
@@ -230,7 +242,7 @@ def _card(shop: ServedShop, suggestion: Suggestion, badge: str = "") -> str:
 
 
 def _more_like_one(shop: ServedShop) -> None:
-    """Toys like a chosen one; nobody's purchases are needed for that."""
+    """Toys like a chosen one, as anybody may ask: out of what several shoppers stand behind."""
     titles = shop.catalogue.frame["title"]
     with st.expander("More like one toy"):
         words = st.text_input(

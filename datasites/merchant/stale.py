@@ -1,0 +1,84 @@
+"""Whether what the pages serve was learned from purchases that are no longer here.
+
+    serving/stale    from the moment in which purchases go, until a fit has seen what is left
+
+While the mark is there nothing is served. Fitting again releases nothing and needs no new model.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+
+from datasites.merchant.home import MerchantHome
+from datasites.protocol import safe_name
+from recsys.files import atomic_write_text
+
+__all__ = [
+    "BUNDLE_FORMAT",
+    "data_turn",
+    "is_stale",
+    "mark_stale",
+    "purchases_stamp",
+    "stale_study",
+    "take_mark_away",
+]
+
+BUNDLE_FORMAT = 2
+"""Of a serving bundle; older ones lack what may be shown to anybody, and are made anew."""
+
+Stamp = tuple[int, int, int]
+
+_LOCK, _MARK = "data.lock", "stale"
+
+
+@contextlib.contextmanager
+def data_turn(home: MerchantHome) -> Iterator[None]:
+    """Whoever changes the purchases, or what was learned from them, does it alone."""
+    handle = os.open(home.private / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def purchases_stamp(home: MerchantHome) -> Stamp:
+    """Which file of purchases is here: it is never written in place."""
+    facts = (home.data / "shop.parquet").stat()
+    return facts.st_ino, facts.st_mtime_ns, facts.st_size
+
+
+def mark_stale(home: MerchantHome) -> None:
+    """Stop serving, and remove what was learned; called in a `data_turn` before purchases go.
+
+    The mark comes first: a crash may leave it too early, never too late.
+    """
+    if (home.serving / "current.json").exists():
+        atomic_write_text(home.serving / _MARK, "", mode=0o600)
+    for learned in (*home.serving.glob("*.npz"), *(home.private / "quality").glob("*.npz")):
+        learned.unlink(missing_ok=True)
+
+
+def take_mark_away(home: MerchantHome) -> None:
+    """Serve again; called in the `data_turn` in which a fit of the present purchases is written."""
+    (home.serving / _MARK).unlink(missing_ok=True)
+
+
+def is_stale(home: MerchantHome) -> bool:
+    """Whether nothing may be served until the blend was fitted again."""
+    return stale_study(home) is not None
+
+
+def stale_study(home: MerchantHome) -> str | None:
+    """The study whose blend has to be fitted again; None if none has."""
+    try:
+        facts = json.loads((home.serving / "current.json").read_bytes())
+        study = safe_name(str(facts["study"]))
+        old = facts.get("format") != BUNDLE_FORMAT
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None  # nothing is served, or a damaged file that opening the shop tells of
+    return study if old or (home.serving / _MARK).exists() else None

@@ -1,0 +1,161 @@
+"""What the pages serve knows nothing of purchases that were taken away, nor tells one shopper's."""
+
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from datasites.errors import DatasiteError, SettingsError
+from datasites.merchant import Ledger, MerchantHome, add_data, fit
+from datasites.merchant.forget import forget
+from datasites.merchant.service import Service
+from datasites.merchant.serving import open_shop
+from datasites.merchant.stale import is_stale, stale_study
+from datasites.merchant.store import load_catalogue, load_shop
+from recsys.data import Interactions, Marketplace, write_catalogue
+from tests.datasites.merchant.test_fit_serving import put_model
+from tests.datasites.merchant.test_service import Link
+
+pytestmark = [pytest.mark.attack, pytest.mark.slow]
+
+
+@pytest.fixture
+def home(empty_home: MerchantHome, market: Marketplace, tmp_path: Path) -> MerchantHome:
+    """A shop that serves, in which `alice` is the only one who bought the first toy."""
+    rare, ids = 0, market.catalogue.item_ids
+    shop = next(iter(market.shops.values()))
+    lines = ["shopper_id,item_id,position"]
+    for row, shopper in enumerate(shop.all.shopper_ids):
+        kept = [toy for toy in shop.all.history(row) if toy != rare]
+        lines += [f"{shopper},{ids[toy]},{place}" for place, toy in enumerate(kept)]
+    lines += [f"alice,{ids[toy]},{place}" for place, toy in enumerate([5, rare, 7, 11])]
+    (tmp_path / "bought.csv").write_text("\n".join(lines) + "\n")
+    write_catalogue(tmp_path / "items.csv", market.catalogue)
+    add_data(empty_home, tmp_path / "bought.csv", tmp_path / "items.csv")
+    put_model(empty_home, market)
+    fit.fit(empty_home, "toys")
+    return empty_home
+
+
+def scores(home: MerchantHome, component: str, *, own_history: bool) -> np.ndarray:
+    """What one of the merchant's own components says of the rare toy's buyer."""
+    shop = open_shop(home)
+    blend = shop._shelves[False, own_history]._blend
+    basket = Interactions.from_lists([[0]], shop.catalogue.n_items)
+    return np.asarray(blend.components[component].score(basket)[0])
+
+
+@pytest.mark.parametrize("component", ["neighbours", "local"])
+def test_out_of_a_toy_that_one_shopper_bought_nobody_reads_the_rest(
+    home: MerchantHome, component: str
+) -> None:
+    hers = [5, 7, 11]
+    told = scores(home, component, own_history=True)
+    assert (told[hers] > 0).any()  # so much would be known
+    assert not scores(home, component, own_history=False).any()
+    popular = scores(home, "popularity", own_history=False)
+    assert popular[0] == 0 < scores(home, "popularity", own_history=True)[0]
+    assert popular.min(where=popular > 0, initial=np.inf) >= fit.LEAST_SHOPPERS
+
+
+def test_baskets_and_similar_toys_are_for_anybody(home: MerchantHome) -> None:
+    shop = open_shop(home)
+    shelves = shop._shelves
+    assert shop.similar(0) == shelves[True, False].similar(0)
+    assert shop.recommend([0, 5]) == shelves[True, False].recommend([0, 5])
+    own = shop.history("alice")
+    assert shop.recommend(own, own_history=True) == shelves[True, True].recommend(own)
+
+
+def test_who_is_forgotten_is_in_nothing_that_is_served(home: MerchantHome) -> None:
+    before = scores(home, "neighbours", own_history=True)
+    bundle = next(home.serving.glob("*.npz"))
+    assert forget(home, "alice")
+    assert is_stale(home)
+    assert not bundle.exists()
+    assert not list((home.private / "quality").glob("*.npz"))
+    with pytest.raises(SettingsError, match="older ones, which are not shown"):
+        open_shop(home)
+
+    assert fit.refit(home)
+    assert not is_stale(home)
+    after = scores(home, "neighbours", own_history=True)
+    assert before.any()
+    assert not after.any()
+    assert "alice" not in open_shop(home).shopper_ids
+    judged = np.load(home.private / "quality" / "toys.npz")["purchases"]
+    assert len(judged) == load_shop(home, load_catalogue(home)).split.test.n_purchases
+    assert not fit.refit(home)
+
+
+def test_a_fit_that_read_her_before_she_went_begins_again(
+    home: MerchantHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, seen = fit._measure, []
+
+    def meanwhile(*args: object) -> object:
+        if not seen:
+            assert forget(home, "alice")
+        seen.append(1)
+        return real(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(fit, "_measure", meanwhile)
+    fit.fit(home, "toys")
+    assert len(seen) == 2
+    assert not is_stale(home)
+    assert not scores(home, "neighbours", own_history=True).any()
+
+    def for_ever(*args: object) -> object:
+        file = home.data / "shop.parquet"
+        file.write_bytes(file.read_bytes())
+        return real(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(fit, "_measure", for_ever)
+    with pytest.raises(DatasiteError, match="found them changed"):
+        fit.fit(home, "toys")
+
+
+def test_the_service_makes_the_lists_anew(home: MerchantHome, ledger: Ledger) -> None:
+    (home.private / "mock-published").touch()
+    forget(home, "alice")
+    Service(home, Link(), ledger).step()  # type: ignore[arg-type]
+    assert not is_stale(home)
+    assert open_shop(home).recommend([], 3)
+
+
+def test_two_who_find_it_stale_fit_once(
+    home: MerchantHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fitted = []
+    real = fit.run_in_own_process
+    monkeypatch.setattr(fit, "run_in_own_process", lambda *args: (fitted.append(1), real(*args)))
+    forget(home, "alice")
+    both = [threading.Thread(target=fit.refit, args=[home]) for _ in range(2)]
+    for one in both:
+        one.start()
+    for one in both:
+        one.join()
+    assert fitted == [1]
+    assert not is_stale(home)
+
+
+def test_a_bundle_of_before_is_made_anew(home: MerchantHome) -> None:
+    current = home.serving / "current.json"
+    facts = json.loads(current.read_text())
+    del facts["format"]
+    current.write_text(json.dumps(facts))
+    assert stale_study(home) == "toys"
+    with pytest.raises(SettingsError, match="older ones"):
+        open_shop(home)
+    assert fit.refit(home)
+    assert open_shop(home).similar(0)
+
+
+def test_without_anything_served_nothing_is_stale(empty_home: MerchantHome) -> None:
+    assert stale_study(empty_home) is None
+    (empty_home.serving / "current.json").write_text("[]")
+    assert stale_study(empty_home) is None
