@@ -41,6 +41,7 @@ log = structlog.get_logger()
 STARTED_ANEW = "started anew"
 """Note by which the merchant says that a witness of another datasite may be written over."""
 _MOST_BYTES = 1 << 20
+_BLOCK = 16 * 1024
 _NONCE = 12
 _KEY = "witness.key"
 
@@ -201,6 +202,8 @@ class Witnesses:
     def _seal(self, sighting: Sighting) -> bytes:
         nonce = os.urandom(_NONCE)
         text = json.dumps(sighting.to_dict()).encode()
+        # Anybody who can list the share sees its size: not how many digits the numbers have.
+        text = text.ljust(-(-len(text) // _BLOCK) * _BLOCK)
         sealed: bytes = self._cipher().encrypt(nonce, text, self._email.encode())
         return nonce + sealed
 

@@ -22,8 +22,8 @@ from recsys.privacy.events import GaussianEvent
 __all__ = ["compose", "delta_of", "epsilon_of", "mu_of"]
 
 _TOLERANCE = 1e-13
-# What we answer is moved this far (relative) to the safe side of the root, so that rounding
-# in the root finder never promises more than holds.
+# What we answer is moved this far to the safe side of the root (relative, beside the root finder's
+# own absolute tolerance), so that rounding in it never promises more than holds.
 _SAFETY = 1e-12
 
 
@@ -63,7 +63,7 @@ def epsilon_of(mu: float, delta: float) -> float:
         return max(_log_delta(epsilon, mu), -1e300) - math.log(delta)
 
     high = mu**2 / 2 + mu * math.sqrt(2 * math.log(1 / delta)) + 1
-    return _root(excess, 0.0, high) * (1 + _SAFETY)
+    return _root(excess, 0.0, high) * (1 + _SAFETY) + _TOLERANCE
 
 
 def mu_of(epsilon: float, delta: float) -> float:
@@ -83,13 +83,17 @@ def mu_of(epsilon: float, delta: float) -> float:
     low = high / 2
     while excess(low) > 0:
         low /= 2
-    return _root(excess, low, high) * (1 - _SAFETY)
+    # Of a small root the absolute tolerance would be a large part.
+    tolerance = _TOLERANCE * min(1.0, low)
+    return _root(excess, low, high, tolerance) * (1 - _SAFETY) - tolerance
 
 
-def _root(function: Callable[[float], float], low: float, high: float) -> float:
+def _root(
+    function: Callable[[float], float], low: float, high: float, tolerance: float = _TOLERANCE
+) -> float:
     from scipy.optimize import brentq  # a sixth of a second that most callers do not need
 
-    return float(brentq(function, low, high, xtol=_TOLERANCE, rtol=1e-14, maxiter=500))
+    return float(brentq(function, low, high, xtol=tolerance, rtol=1e-14, maxiter=500))
 
 
 def compose(events: Iterable[GaussianEvent]) -> float:

@@ -8,7 +8,6 @@ the release gate looks for the outputs of any run.
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import json
 import signal
@@ -19,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from datasites.errors import DatasiteError, ReviewError, SandboxError
+from datasites.errors import ReviewError, SandboxError
 from datasites.merchant.home import MerchantHome
 from datasites.merchant.room import outputs_room
 from datasites.merchant.sandbox import Ending, RunOutcome
@@ -151,14 +150,6 @@ def _release(
     )
     atomic_write_text(out / "release.json", json.dumps({"events": list(phase.events)}))
     atomic_write_text(folder / "log.txt", facts.in_words(), mode=0o600)
-    if facts.different:
-        from datasites.merchant.ledger import Ledger
-
-        with Ledger.open(home.ledger_path) as ledger, contextlib.suppress(DatasiteError):
-            ledger.note("program", {"job": folder.name, "what": _TWO_ROWS}, order["study"])
-
-
-_TWO_ROWS = "the program gave a shopper two different rows: it uses chance"
 
 
 def main(argv: list[str]) -> int:

@@ -1,9 +1,10 @@
 """What the kernel is told about a program's process: which calls are left, and where clocks are.
 
 A program sees one shopper. What it could learn of another one has to come by some channel, so
-nothing is allowed but to compute, to read files that nobody can change, and to end. Only calls on
-this list are let through; among those that are not: writing, sockets, processes and threads,
-signals, process ids, resource use, file systems' free space, and every clock.
+nothing is allowed but to compute in memory of its own, and to end. Only calls on this list are let
+through; among those that are not: files (whether one is in the machine's memory tells who read it
+before), everything that waits (the limit by the clock would be a clock), writing, sockets,
+processes and threads, signals, process ids, resource use, and every clock.
 """
 
 from __future__ import annotations
@@ -15,30 +16,14 @@ from typing import Final, NamedTuple
 
 __all__ = ["KernelFacts", "kernel_facts"]
 
-# Name: number on x86_64, number on aarch64 (-1: no such call).
+# Name: number on x86_64, number on aarch64.
 _ALLOWED: Final[dict[str, tuple[int, int]]] = {
-    "read": (0, 63),
-    "pread64": (17, 67),
-    "lseek": (8, 62),
     "close": (3, 57),
-    "fstat": (5, 80),
-    "stat": (4, -1),
-    "lstat": (6, -1),
-    "newfstatat": (262, 79),
-    "access": (21, -1),
-    "faccessat": (269, 48),
-    "faccessat2": (439, 439),
-    "readlink": (89, -1),
-    "readlinkat": (267, 78),
-    "getdents64": (217, 61),
-    "getcwd": (79, 17),
     "mmap": (9, 222),
     "mprotect": (10, 226),
     "munmap": (11, 215),
     "mremap": (25, 216),
-    "madvise": (28, 233),
     "brk": (12, 214),
-    "futex": (202, 98),
     "sched_yield": (24, 124),
     "getrandom": (318, 278),
     "uname": (63, 160),
@@ -49,12 +34,33 @@ _ALLOWED: Final[dict[str, tuple[int, int]]] = {
     "exit": (60, 93),
     "exit_group": (231, 94),
 }
-# Opening is let through for reading alone: name -> numbers, and which argument holds the flags.
-_OPENS: Final = {"open": ((2, -1), 1), "openat": ((257, 56), 2)}
-# O_WRONLY, O_RDWR, O_CREAT, O_TRUNC, O_APPEND and the bit that makes O_TMPFILE of O_DIRECTORY.
-_WRITING: Final = 0o3 | 0o100 | 0o1000 | 0o2000 | 0o20000000
 
-_LOAD, _EQUAL, _ANY_BIT, _RETURN = 0x20, 0x15, 0x45, 0x06
+
+class _Some(NamedTuple):
+    """A call that is let through where one of its arguments, masked, is one of these.
+
+    Args:
+        numbers: on x86_64, on aarch64.
+        place: which argument.
+        mask: bits of it that count.
+        values: what they may be.
+    """
+
+    numbers: tuple[int, int]
+    place: int
+    mask: int
+    values: tuple[int, ...]
+
+
+_SOME: Final = {
+    # WAKE and WAKE_BITSET, whatever the flags: nobody waits, and nobody else is there to be woken.
+    "futex": _Some((202, 98), 1, 0x7F, (1, 10)),
+    # DONTNEED, FREE, HUGEPAGE, NOHUGEPAGE: of one's own memory. Others evict or fetch pages that
+    # all share.
+    "madvise": _Some((28, 233), 2, 0xFFFFFFFF, (4, 8, 14, 15)),
+}
+
+_LOAD, _EQUAL, _AND, _RETURN = 0x20, 0x15, 0x54, 0x06
 _ALLOW, _KILL, _DENY = 0x7FFF0000, 0x80000000, 0x00050001
 _NUMBER, _ARCH, _ARGUMENTS = 0, 4, 16
 
@@ -115,17 +121,11 @@ def _filter(machine: _Machine) -> bytes:
         _step(_LOAD, _NUMBER),
     ]
     for numbers in _ALLOWED.values():
-        if numbers[machine.column] >= 0:
-            steps += [_step(_EQUAL, numbers[machine.column], 0, 1), allow]
-    for numbers, place in _OPENS.values():
-        if numbers[machine.column] >= 0:
-            steps += [
-                _step(_EQUAL, numbers[machine.column], 0, 4),
-                _step(_LOAD, _ARGUMENTS + 8 * place),
-                _step(_ANY_BIT, _WRITING, 0, 1),
-                deny,
-                allow,
-            ]
+        steps += [_step(_EQUAL, numbers[machine.column], 0, 1), allow]
+    for numbers, place, mask, values in _SOME.values():
+        tests = [step for value in values for step in (_step(_EQUAL, value, 0, 1), allow)]
+        within = [_step(_LOAD, _ARGUMENTS + 8 * place), _step(_AND, mask), *tests, deny]
+        steps += [_step(_EQUAL, numbers[machine.column], 0, len(within)), *within]
     return b"".join([*steps, deny])
 
 

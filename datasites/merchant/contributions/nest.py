@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import resource
 import socket
 import subprocess
 import tempfile
@@ -57,7 +58,8 @@ class Nest:
     """One sandbox in which a program's children live, one after another.
 
     Nothing in it can be written, by anybody: every folder is read-only, /tmp and /dev are not
-    there, nor /proc. There is no network. The program is a checked copy of the approved code.
+    there, nor /proc. There is no network. Children cannot even read a file. The program is a
+    checked copy of the approved code.
 
     Args:
         code: folder with `main.py`.
@@ -182,6 +184,7 @@ class Nest:
             *read_only(_ZYGOTE, "/own/zygote"),
             *("--remount-ro", "/", "--chdir", "/"),
         ]
+        _lock_memory()
         with words, pages:
             try:
                 with first_to_go():
@@ -234,6 +237,16 @@ class Nest:
         if self._process.stderr is not None:
             self._process.stderr.close()
         self._process = None
+
+
+def _lock_memory() -> None:
+    """Let what is started here keep its libraries in memory, as far as this user may."""
+    most = resource.RLIM_INFINITY
+    _, hard = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+    for wanted in ((most, most), (hard, hard)):
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_MEMLOCK, wanted)
+            return
 
 
 def _copy_code(code: Path, copy: Path, expected_digest: str | None) -> None:

@@ -136,8 +136,9 @@ def _parse(
             indices = np.frombuffer(row, "<i8", count, place)
             place += 8 * count
             numbers = count * array.inner
-            inside = count == 0 or (indices[0] >= 0 and indices[-1] < array.shape[0])
-            if not inside or not (np.diff(indices) > 0).all():
+            # Compared, not subtracted: differences of a stranger's numbers may overflow.
+            inside = (indices >= 0).all() and (indices < array.shape[0]).all()
+            if not inside or not (indices[1:] > indices[:-1]).all():
                 return None
         else:
             return None

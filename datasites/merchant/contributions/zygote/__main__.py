@@ -11,8 +11,8 @@ Only a process that was copied *before* it met a shopper goes on. So whatever is
 long her child took, how it ended, which number it had) is in memory that nobody inherits, and
 nobody finds how many came before either (`pristine`). The program's first line runs in the child.
 
-The child is process 1 of a namespace of its own, has no open file, no right, no way to write, to
-signal, to start anything or to read a clock, and dies with its answer.
+The child is process 1 of a namespace of its own, has no open file and can open none, has no right,
+no way to write, to wait, to signal, to start anything or to read a clock, and dies with its answer.
 """
 
 from __future__ import annotations
@@ -22,10 +22,13 @@ import contextlib
 import ctypes
 import gc
 import importlib
+import importlib.abc
+import importlib.machinery
 import io
 import json
 import mmap
 import os
+import pathlib
 import resource
 import signal
 import socket
@@ -48,6 +51,7 @@ _HEAD = struct.Struct("<QQ")
 _NEW_PIDS = 0x20000000
 _DUMPABLE, _NO_NEW_PRIVS, _AMBIENT, _DEATH = 4, 38, 47, 1
 _PROCESS_CLOCK, _MONOTONIC = 2, 1
+_LOADED, _READABLE, _PRESENT_PAGES = 1, 4, 1
 
 
 class Program:
@@ -61,19 +65,28 @@ class Program:
         steps = bytes.fromhex(self.job["kernel"]["filter"])
         self._steps = ctypes.create_string_buffer(steps, len(steps))
         self.filter = struct.pack("@HP", len(steps) // 8, ctypes.addressof(self._steps))
-        self.code: Any = None
+        self.modules: dict[str, tuple[bool, Any]] = {}
         self.problem = ""
         try:
-            with open(f"{CODE}/main.py", encoding="utf-8") as file:
-                text = file.read()
-            self.code = compile(text, "main.py", "exec", dont_inherit=True)
-            _preload(text)
+            texts = []
+            for path in sorted(pathlib.Path(CODE).rglob("*.py")):
+                *packages, last = path.relative_to(CODE).with_suffix("").parts
+                text = path.read_text(encoding="utf-8")
+                compiled = compile(text, path.name, "exec", dont_inherit=True)
+                whole = last == "__init__"
+                self.modules[".".join(packages if whole else [*packages, last])] = whole, compiled
+                texts.append(text)
+            wanted = _PRELOADED - {name.partition(".")[0] for name in self.modules}
+            for text in texts:
+                _preload(text, wanted)
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             self.problem = f"{type(error).__name__}: {error}"
 
 
 def _warm_up() -> None:
     """Use what programs use, once: numpy loads and sets up much of itself at its first use."""
+    for part in ("linalg", "fft", "random", "polynomial", "ma", "rec", "char", "strings"):
+        importlib.import_module(f"numpy.{part}")
     some = np.arange(6.0).reshape(3, 2)
     np.unique(np.array([2, 1, 1], np.int32), return_inverse=True, return_counts=True)
     np.unique(np.array([2, 1, 1], np.int32))
@@ -96,7 +109,7 @@ def _read_state() -> dict[str, np.ndarray]:
     return state
 
 
-def _preload(text: str) -> None:
+def _preload(text: str, wanted: set[str]) -> None:
     """Import the installed packages that the program names, once instead of for every shopper."""
     for node in ast.walk(ast.parse(text)):
         names = []
@@ -104,10 +117,63 @@ def _preload(text: str) -> None:
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             names = [node.module]
+            # What is imported from a package may be a module of its own.
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
         for name in names:
-            if name.partition(".")[0] in _PRELOADED:
+            if name.partition(".")[0] in wanted:
                 with contextlib.suppress(Exception):
                     importlib.import_module(name)
+
+
+class _OwnModules(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """The program's own files, which were read before any shopper: a child can open none."""
+
+    def __init__(self, modules: dict[str, tuple[bool, Any]]) -> None:
+        self._modules = modules
+
+    def find_spec(self, fullname: str, path: Any, target: Any = None) -> Any:
+        if fullname not in self._modules:
+            return None
+        whole, _ = self._modules[fullname]
+        return importlib.machinery.ModuleSpec(fullname, self, is_package=whole)
+
+    def exec_module(self, module: types.ModuleType) -> None:
+        exec(self._modules[module.__name__][1], module.__dict__)  # noqa: S102 - confined
+
+
+def _fetch_libraries() -> None:
+    """Bring every page of the loaded libraries into memory, and keep them there where one may.
+
+    Whether a page was in memory could else be felt by whoever needs it first.
+    """
+
+    class Segment(ctypes.Structure):
+        _fields_ = [
+            *((name, ctypes.c_uint32) for name in ("type", "flags")),
+            *((name, ctypes.c_uint64) for name in ("offset", "start", "physical")),
+            *((name, ctypes.c_uint64) for name in ("in_file", "size", "align")),
+        ]
+
+    class Loaded(ctypes.Structure):
+        _fields_ = [
+            ("base", ctypes.c_uint64),
+            ("name", ctypes.c_char_p),
+            ("segments", ctypes.POINTER(Segment)),
+            ("count", ctypes.c_uint16),
+        ]
+
+    def look(found: Any, _size: int, _data: Any) -> int:
+        library = found.contents
+        for number in range(library.count):
+            segment = library.segments[number]
+            if segment.type == _LOADED and segment.flags & _READABLE:
+                ctypes.string_at(library.base + segment.start, segment.size)
+        return 0
+
+    kind = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(Loaded), ctypes.c_size_t, ctypes.c_void_p)
+    libc.dl_iterate_phdr(kind(look), None)
+    # Refused where this user may not lock so much: then a machine short of memory may evict them.
+    libc.mlockall(_PRESENT_PAGES)
 
 
 def main() -> None:
@@ -119,6 +185,7 @@ def main() -> None:
     program = Program()
     _warm_up()
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
+    _fetch_libraries()
     stop_clocks(program.job["kernel"])
     gc.collect()
     gc.freeze()
@@ -224,10 +291,9 @@ def _confine(program: Program) -> None:
 def _loaded(program: Program) -> bytes:
     if program.problem:
         raise ImportError(program.problem)
-    sys.path.append(CODE)
-    module = types.ModuleType("main")
-    sys.modules["main"] = module
-    exec(program.code, module.__dict__)  # noqa: S102 - confined above
+    # First: no library's name may stand in for a file of the program's own.
+    sys.meta_path.insert(0, _OwnModules(program.modules))
+    module = importlib.import_module("main")
     if not callable(getattr(module, "contribution", None)):
         raise ImportError("expected main.py to define contribution(history, state, settings)")
     return b""

@@ -6,7 +6,7 @@ import os
 import struct
 
 import numpy as np
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from datasites.merchant.contributions.page import Page, RowArray
@@ -50,6 +50,16 @@ def test_whatever_is_left_gives_an_answer(row: bytes, status: int) -> None:
     for (indices, values), array in zip(answer.parts or [], ARRAYS, strict=False):  # type: ignore[attr-defined]
         assert values.shape[1] == array.inner
         assert indices is None or ((indices >= 0) & (indices < array.shape[0])).all()
+
+
+@given(st.lists(st.integers(-(2**63), 2**63 - 1), max_size=4))
+@example([0, 2**63 - 1, -2, 3])
+def test_indices_are_inside_and_rise_or_there_is_no_row(indices: list[int]) -> None:
+    row = struct.pack(f"<BQ{len(indices)}q", 1, len(indices), *indices)
+    row += struct.pack(f"<{len(indices)}d", *[1.0] * len(indices)) + struct.pack("<BQ", 1, 0)
+    parts = read(row).parts  # type: ignore[attr-defined]
+    fits = indices == sorted(set(indices)) and all(0 <= one < 4 for one in indices)
+    assert (parts is not None) == fits
 
 
 @given(st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1))
