@@ -28,11 +28,13 @@ __all__ = [
     "NumberSpec",
     "Release",
     "check",
+    "check_state",
     "read_release",
 ]
 
 ARRAYS_FILE: Final = "release.safetensors"
 FACTS_FILE: Final = "release.json"
+STATE_FILE: Final = "state.safetensors"
 MAX_ARRAYS: Final = 64
 MAX_ARRAY_BYTES: Final = 512 * 1024 * 1024
 _MAX_HEADER: Final = 64 * 1024
@@ -166,6 +168,30 @@ def read_release(output: Path, declared: Declaration | Sequence[DeclaredArray]) 
     )
 
 
+def check_state(folder: Path, expected: Sequence[DeclaredArray]) -> None:
+    """Whether the state that came for a round is of exactly these arrays; none of it is loaded.
+
+    Privacy: reads public bytes alone, so the reason may be told to everybody.
+
+    Args:
+        folder: What was unpacked: `state.safetensors` and nothing else.
+        expected: No more and no fewer; none means an empty folder.
+
+    Raises:
+        GateError: Anything is missing, undeclared, or of another shape, dtype or size.
+    """
+    specs = [ArraySpec(spec.name, tuple(spec.shape), spec.dtype) for spec in expected]
+    names = sorted(os.listdir(folder))
+    if names != ([STATE_FILE] if specs else []):
+        raise GateError(f"Expected {STATE_FILE if specs else 'no state'}, found other files")
+    if not specs:
+        return
+    with open(folder / STATE_FILE, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        head = file.read(8 + _MAX_HEADER)
+    _check_header(head, size, specs, STATE_FILE)
+
+
 def _check_folder(output: Path) -> list[str]:
     try:
         found = sorted(os.listdir(output))
@@ -277,20 +303,25 @@ def _check_names(what: str, found: Mapping[str, Any], expected: set[str]) -> Non
         )
 
 
+def _check_header(head: bytes, size: int, specs: Sequence[ArraySpec], file: str) -> None:
+    """Whether a safetensors file of so many bytes, which begins with `head`, declares these."""
+    if size < 8:
+        raise GateError(f"Expected {file} to be in safetensors format, found it too short")
+    length = int.from_bytes(head[:8], "little")
+    if length > min(_MAX_HEADER, size - 8):
+        raise GateError(f"Expected a header of at most {_MAX_HEADER} bytes within {file}")
+    header = _parse_json(head[8 : 8 + length], f"the header of {file}")
+    _check_names("the arrays", header, {spec.name for spec in specs})
+    end, expected = size - 8 - length, sum(spec.nbytes for spec in specs)
+    if end != expected:
+        found = "more" if end > expected else "fewer"
+        raise GateError(f"Expected {expected} bytes of arrays in {file}, found {found}")
+    for spec in specs:
+        _check_entry(header[spec.name], spec, end, file)
+
+
 def _check_arrays(data: bytes, declared: Declaration) -> dict[str, np.ndarray]:
-    if len(data) < 8:
-        raise GateError(f"Expected {ARRAYS_FILE} to be in safetensors format, found it too short")
-    length = int.from_bytes(data[:8], "little")
-    if length > min(_MAX_HEADER, len(data) - 8):
-        raise GateError(f"Expected a header of at most {_MAX_HEADER} bytes within {ARRAYS_FILE}")
-    header = _parse_json(data[8 : 8 + length], f"the header of {ARRAYS_FILE}")
-    _check_names("the arrays", header, {spec.name for spec in declared.arrays})
-    end = len(data) - 8 - length
-    if end != declared.nbytes:
-        size = "more" if end > declared.nbytes else "fewer"
-        raise GateError(f"Expected {declared.nbytes} bytes of arrays, found {size}")
-    for spec in declared.arrays:
-        _check_entry(header[spec.name], spec, end)
+    _check_header(data, len(data), declared.arrays, ARRAYS_FILE)
     try:
         arrays = load(data)
     except (SafetensorError, ValueError, KeyError, TypeError):
@@ -304,7 +335,7 @@ def _check_arrays(data: bytes, declared: Declaration) -> dict[str, np.ndarray]:
     return {spec.name: arrays[spec.name] for spec in declared.arrays}
 
 
-def _check_entry(entry: Any, spec: ArraySpec, end: int) -> None:
+def _check_entry(entry: Any, spec: ArraySpec, end: int, file: str) -> None:
     if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
         raise GateError(f"Expected dtype, shape and data_offsets for {spec.name}")
     if entry["dtype"] != _CODES[spec.dtype]:
@@ -323,7 +354,7 @@ def _check_entry(entry: Any, spec: ArraySpec, end: int) -> None:
         or not 0 <= offsets[0] <= offsets[1] <= end
         or offsets[1] - offsets[0] != spec.nbytes
     ):
-        raise GateError(f"Expected {spec.name} to lie within {ARRAYS_FILE}, found it outside")
+        raise GateError(f"Expected {spec.name} to lie within {file}, found it outside")
 
 
 def _known(code: Any) -> str:

@@ -15,7 +15,7 @@ import contextlib
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from datasites.protocol import Phase, Proposal
 from recsys.files import atomic_write_bytes, atomic_write_text
 
 __all__ = [
+    "check_state",
     "execute",
     "has_release",
     "prepare",
@@ -66,6 +67,19 @@ def prepare(home: MerchantHome, job: str, proposal: Proposal, phase: Phase) -> P
     }
     atomic_write_text(inputs / "job" / "job.json", json.dumps(order))
     return inputs
+
+
+def check_state(home: MerchantHome, job: str, expected: Sequence[gate.DeclaredArray]) -> None:
+    """Whether a round's state is what its phase starts from. Raises ReviewError if not.
+
+    Nothing is reserved yet and nothing of a shopper was read, so the reason may be told.
+    """
+    try:
+        gate.check_state(_folder(home, job) / "inputs" / "state", expected)
+    except GateError as error:
+        raise ReviewError(
+            f"the state of this round is not what its phase starts from: {error}"
+        ) from None
 
 
 @contextlib.contextmanager

@@ -37,6 +37,7 @@ from datasites.merchant.retries import Retries
 from datasites.merchant.trouble import in_words
 from datasites.merchant.witness import Witnesses
 from datasites.protocol import Proposal, Result, Round, parse_message
+from datasites.recipes.states import state_arrays
 from recsys.errors import ArtifactError
 from recsys.files import atomic_write_text
 
@@ -274,6 +275,9 @@ class Service:
             self.link.download_state(
                 submission.sender, order.state.name, order.state.sha256, inputs / "state"
             )
+        expected = state_arrays(proposal.recipe, phase, proposal.settings, proposal.n_items)
+        if expected is not None:
+            runs.check_state(self.home, job, expected)
         digest = code.code_digest(submission.code)
         if is_program(proposal.recipe):
             # Before anything is reserved, and before any shopper's data: the reason may be told.

@@ -106,6 +106,8 @@ class FoldIn:
     def _solve(self, weights: sp.csr_matrix, rows: Rows) -> Float:
         """Rows of one and the same length."""
         start, end = weights.indptr[rows[0]], weights.indptr[rows[0] + 1]
+        if (end - start) * self._toys.shape[1] > _CELLS and end - start > self._toys.shape[1]:
+            return self._finite(self._solve_long(weights, int(start), int(end)))
         cells = weights.indptr[rows][:, None] + np.arange(end - start)
         toys = np.take(self._toys, weights.indices[cells], axis=0)
         across = toys.swapaxes(1, 2)
@@ -115,6 +117,23 @@ class FoldIn:
             found = np.matmul(across, _solve_each(left * np.matmul(toys, across), right))
         else:
             found = _solve_each(np.matmul(across, left * toys), np.matmul(across, right))
+        return self._finite(found)
+
+    def _solve_long(self, weights: sp.csr_matrix, start: int, end: int) -> Float:
+        """One long row, piece by piece: no shopper's length shows in the memory that is used."""
+        size = self._toys.shape[1]
+        system, right = np.zeros((size, size)), np.zeros((size, 1))
+        step = max(1, _CELLS // size)
+        for first in range(start, end, step):
+            piece = slice(first, min(first + step, end))
+            toys = self._toys[weights.indices[piece]]
+            weight = weights.data[piece].astype(np.float64)[:, None]
+            system += toys.T @ ((weight + self._offset) * toys)
+            right += toys.T @ weight
+        return _solve_each(system[None], right[None])
+
+    def _finite(self, found: Float) -> Float:
+        """Solutions [n, d, 1] in the coordinates of the embeddings; zeros where none is finite."""
         vectors = np.matmul(found.swapaxes(1, 2), self._back.T)[:, 0, :]
         finite = np.isfinite(vectors).all(axis=1, keepdims=True)
         return np.asarray(np.where(finite, vectors, 0.0))

@@ -17,7 +17,7 @@ __all__ = ["counts_release", "exact_pairs", "pairs_release"]
 
 Floats = npt.NDArray[np.float64]
 
-_PURCHASES = 500_000  # about as many at once, so that memory does not grow with the shop
+_PAIRS = 250_000  # about as many at once: memory must not tell of one shopper
 _LONGEST = 1000  # newest purchases of a shopper that are looked at, for the same reason
 _HAIR = 1.0 - 1e-12  # keeps a clipped norm below the bound when it is rounded
 _STEP = 2.0**-32  # sums of multiples are exact up to 2 million, in whatever order they are added
@@ -54,14 +54,14 @@ def exact_pairs(
         )
     newest = interactions.last(_LONGEST)
     sums = np.zeros(cells.n_cells)
-    blocks = newest.indptr[:-1] // _PURCHASES
+    blocks = newest.indptr[:-1] // max(1, _PAIRS // settings.window)
     for rows in np.split(np.arange(newest.n_shoppers), np.flatnonzero(np.diff(blocks)) + 1):
         shopper, cell, weight = _listed_pairs(newest.rows(rows), cells, settings)
         if clip:
             norms = np.sqrt(np.bincount(shopper, weight**2, minlength=rows.size))
             weight = weight * (_HAIR / np.maximum(norms, 1.0))[shopper]
             weight = np.floor(weight / _STEP) * _STEP
-        sums += np.bincount(cell, weight, minlength=cells.n_cells)
+        np.add.at(sums, cell, weight)
     return sums
 
 

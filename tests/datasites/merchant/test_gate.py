@@ -105,7 +105,7 @@ def test_arrays_are_encoded_afresh(tmp_path: Path) -> None:
         ),
         (
             {"item_embeddings": np.ones((4, 2), np.float32)},
-            "Expected 48 bytes of arrays, found more",
+            "Expected 48 bytes of arrays in release.safetensors, found more",
         ),
         (
             {"item_counts": np.ones(3)},

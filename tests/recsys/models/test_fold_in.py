@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -62,6 +64,30 @@ def test_fold_in_is_the_formula_for_short_and_long_histories(offset: float, thre
     assert (lengths <= 5).sum() > 20
     found = FoldIn(known, ridge, offset).vectors(weights, threads)
     assert found == pytest.approx(_by_hand(weights, known, ridge, offset), rel=1e-9, abs=1e-12)
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize("offset", [0.0, -1.0])
+def test_a_very_long_history_is_solved_in_pieces_and_shows_in_no_memory(
+    offset: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = np.random.default_rng(1).normal(size=(30, 5))
+    weights, ridge = _weights(300, 30, 2), 0.2 * known.T @ known + 0.01 * np.eye(5)
+    monkeypatch.setattr("recsys.models.fold_in._CELLS", 60)
+    found = FoldIn(known, ridge, offset).vectors(weights)
+    assert found == pytest.approx(_by_hand(weights, known, ridge, offset), rel=1e-9, abs=1e-12)
+
+    monkeypatch.undo()
+    many = np.random.default_rng(2).normal(size=(60_000, 16)) * 0.01
+    model = FoldIn(many, np.eye(16), offset)
+    peaks = []
+    for length in (5_000, 60_000):
+        row = sp.csr_matrix(np.ones((1, length), dtype=np.float32), shape=(1, 60_000))
+        tracemalloc.start()
+        model.vectors(row)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < peaks[0] + 2 * 1024 * 1024  # all at once would be 30 MB
 
 
 def test_a_row_is_the_same_to_the_last_bit_whoever_stands_beside_it() -> None:

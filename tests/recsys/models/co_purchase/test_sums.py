@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -160,8 +161,24 @@ def test_a_catalogue_without_texts_lists_nothing() -> None:
 def test_shops_are_counted_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     shop = toy_purchases(60)
     whole = exact_pairs(shop, CELLS, SETTINGS)
-    monkeypatch.setattr("recsys.models.co_purchase.statistics._PURCHASES", 7)
+    monkeypatch.setattr("recsys.models.co_purchase.statistics._PAIRS", 40)
     np.testing.assert_array_equal(exact_pairs(shop, CELLS, SETTINGS), whole)
+
+
+@pytest.mark.attack
+def test_memory_does_not_tell_of_one_shopper() -> None:
+    heavy = [list(CELLS.toys[0]) * 500] * 300
+    widest = CoPurchaseSettings(window=50, gap_decay=1.0)
+    peaks = []
+    for histories in (heavy, [*heavy, heavy[0]]):
+        shop = Interactions.from_lists(histories, N_ITEMS)
+        exact_pairs(shop, CELLS, widest)
+        tracemalloc.start()
+        exact_pairs(shop, CELLS, widest)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[0] < 40 * 1024 * 1024
+    assert abs(peaks[1] - peaks[0]) < 200 * 1024
 
 
 def test_of_endless_histories_the_newest_purchases_count() -> None:
