@@ -77,6 +77,16 @@ def test_two_people_pair_by_words_and_part(home: Path, desk: Path) -> None:
     done = toyfed("study", "pair", SHOP, "--code", there["code"], "--home", desk)
     assert (done.exit_code, "paired, compared" in done.stdout) == (0, True)
 
+    new = toyfed("study", "new", "toys", "-m", SHOP, "--epsilon", "1", "--home", desk)
+    assert new.exit_code == 0, new.output
+    sent = toyfed("study", "submit", "toys", "--home", desk)
+    assert (sent.exit_code, "In all: epsilon 1 at delta" in sent.stdout) == (0, True), sent.output
+    again = toyfed("study", "submit", "toys", "--home", desk)
+    assert (again.exit_code, "nothing was sent again" in again.stdout) == (0, True), again.output
+    assert toyfed("datasite", "serve", "--once", "--home", home).exit_code == 0
+    (request,) = facts("datasite", "requests", "--home", home)
+    assert (request["study"], request["sender"]) == ("toys", DS)
+
     assert toyfed(*pair, "ad@science.test", "--revoke").exit_code == 1
     assert toyfed(*pair, DS, "--revoke").exit_code == 0
     assert facts(*pair)["peers"][0]["state"] == "revoked"
