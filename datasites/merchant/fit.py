@@ -30,6 +30,7 @@ from safetensors.numpy import load as load_arrays
 
 from datasites.errors import DatasiteError, SettingsError
 from datasites.merchant import runs
+from datasites.merchant.forget import finish_forgetting
 from datasites.merchant.home import MerchantHome
 from datasites.merchant.ledger import Ledger
 from datasites.merchant.lifeline import end_with_parent
@@ -104,8 +105,8 @@ def verify_artefact(home: MerchantHome, folder: Path) -> None:
         ) from None
 
 
-def run_in_own_process(home: MerchantHome, study: str) -> None:
-    """Fit in a process of its own, so that the service stays small.
+def run_in_own_process(home: MerchantHome, study: str, *, again: bool = False) -> None:
+    """Fit in a process of its own, so that the service stays small. Args: as `fit`.
 
     Raises DatasiteError if it cannot be fitted, OSError while the disk is full or read-only.
     """
@@ -114,7 +115,10 @@ def run_in_own_process(home: MerchantHome, study: str) -> None:
     long = log.exists() and log.stat().st_size > _MOST_LOG_BYTES
     with log.open("wb" if long else "ab") as file, contextlib.suppress(subprocess.TimeoutExpired):
         done = subprocess.run(
-            [sys.executable, "-m", "datasites.merchant.fit", str(home.root), study],
+            [
+                *(sys.executable, "-m", "datasites.merchant.fit", str(home.root), study),
+                *(["again"] if again else []),
+            ],
             stdout=file,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
@@ -179,7 +183,7 @@ def refit(home: MerchantHome) -> bool:
         study = stale_study(home)
         if study is None:
             return False
-        run_in_own_process(home, study)
+        run_in_own_process(home, study, again=True)
         return True
 
 
@@ -194,18 +198,22 @@ def _refit_turn(home: MerchantHome) -> Iterator[None]:
         os.close(handle)
 
 
-def fit(home: MerchantHome, study: str) -> None:
+def fit(home: MerchantHome, study: str, *, again: bool = False) -> None:
     """Fit weights, measure quality, prepare serving; writes `quality/STUDY.*` and `serving/`.
 
-    What was learned from purchases that were taken away meanwhile is thrown away, and it begins
-    again. Raises DatasiteError if that goes on and on.
+    With `again` it is the fit of a study that was served before: nothing is written if another one
+    has taken its place meanwhile. What was learned from purchases that were taken away meanwhile is
+    thrown away, and it begins anew. Raises DatasiteError if that goes on and on.
 
     Privacy: reads every purchase of this merchant and stays here.
     """
     for _ in range(_MOST_CHANGES):
+        finish_forgetting(home)
         stamp = purchases_stamp(home)
         fitted = _fit(home, study)
         with data_turn(home):
+            if again and stale_study(home) != study:
+                return
             if purchases_stamp(home) == stamp:
                 _write(home, study, fitted)
                 take_mark_away(home)
@@ -331,7 +339,7 @@ if __name__ == "__main__":
     end_with_parent()
     try:
         with heavy_work():
-            fit(MerchantHome.open(Path(sys.argv[1])), sys.argv[2])
+            fit(MerchantHome.open(Path(sys.argv[1])), sys.argv[2], again="again" in sys.argv[3:])
     except OSError as error:
         if error.errno not in DISK_TROUBLES:
             raise

@@ -11,18 +11,22 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
+import subprocess
+import sys
 from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from datasites.errors import SettingsError
+from datasites.errors import DatasiteError, SettingsError
 from datasites.merchant.home import MerchantHome
+from datasites.merchant.lifeline import end_with_parent
 from datasites.merchant.stale import data_turn, mark_stale
 from datasites.private import check_private_file, private_folder, read_private
 from recsys.files import atomic_write_bytes, atomic_write_text
 
-__all__ = ["forget", "remembered"]
+__all__ = ["finish_forgetting", "finish_in_own_process", "forget", "remembered"]
 
 _KEY, _LIST = "forget.key", "forgotten.txt"
 
@@ -55,6 +59,48 @@ def forget(home: MerchantHome, shopper_id: str) -> bool:
         mark_stale(home)
         write_shop(home.data / "shop.parquet", shop.rows(~going), catalogue)
     return True
+
+
+def finish_forgetting(home: MerchantHome) -> bool:
+    """Take out whoever asked to be forgotten and is here all the same; whether somebody was.
+
+    A crash may have come after the id was noted and before the purchases went.
+
+    Privacy: stays at the merchant.
+    Raises: DataError if the purchases are damaged.
+    """
+    from recsys.data import read_catalogue, read_shop, write_shop
+
+    with data_turn(home):
+        if not _hashes(home) or not (home.data / "shop.parquet").exists():
+            return False
+        catalogue, _ = read_catalogue(home.data / "catalogue.parquet")
+        shop = read_shop(home.data / "shop.parquet", catalogue)
+        going = remembered(home, shop.all.shopper_ids.astype(str))
+        if not going.any():
+            return False
+        mark_stale(home)
+        write_shop(home.data / "shop.parquet", shop.rows(~going), catalogue)
+    return True
+
+
+def finish_in_own_process(home: MerchantHome) -> None:
+    """`finish_forgetting` in a process of its own, so that the service stays small."""
+    if not (home.private / _LIST).exists():
+        return
+    me = "datasites.merchant.forget"
+    done = subprocess.run(
+        [sys.executable, "-m", me, str(home.root)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise DatasiteError(
+            "expected to look for shoppers who asked to be forgotten, could not: are the purchases "
+            "damaged? Add them again with `toyfed datasite add-data ... --replace`"
+        )
 
 
 def remembered(home: MerchantHome, shopper_ids: Iterable[str]) -> npt.NDArray[np.bool_]:
@@ -95,3 +141,8 @@ def _hashes(home: MerchantHome) -> set[str]:
         )
     except FileNotFoundError:
         return set()
+
+
+if __name__ == "__main__":
+    end_with_parent()
+    finish_forgetting(MerchantHome.open(Path(sys.argv[1])))

@@ -31,6 +31,7 @@ from datasites.errors import (
 from datasites.merchant import apart, code, desk, fit, housekeeping, leftovers, peers, runs
 from datasites.merchant.bulletin import Bulletin
 from datasites.merchant.contributions.apart import check_loads, is_program
+from datasites.merchant.forget import finish_in_own_process
 from datasites.merchant.home import MerchantHome
 from datasites.merchant.ledger import Ledger
 from datasites.merchant.retries import Retries
@@ -94,6 +95,7 @@ class Service:
         Raises LedgerError if a witness shows that the ledger is an older copy.
         """
         self.witnesses.check()
+        finish_in_own_process(self.home)
         for job in self.ledger.open_reservations():
             if runs.has_release(self.home, job):
                 self._commit(job, runs.release_facts(self.home, job))
@@ -138,7 +140,12 @@ class Service:
                 break
             if submission.job not in undecided and self._retries.is_due(submission.job):
                 self._waiting_for.pop(submission.job, None)
-                answered += self._handle(submission)
+                try:
+                    answered += self._handle(submission)
+                except ReviewError as error:
+                    # An answer that cannot be given is one job's matter, not everybody's.
+                    self._retries.failed(submission.job)
+                    log.warning("not answered", job=submission.job, reason=str(error))
         if answered:
             self.link.sync()
             housekeeping.tidy_runs(self.home, self.ledger, self.link.is_settled)

@@ -195,14 +195,19 @@ def open_shop(home: MerchantHome) -> ServedShop:
     except (KeyError, ValueError, TypeError):
         raise damaged(home.serving / facts["bundle"], "arrays are missing", _MEND) from None
     shop = load_shop(home, catalogue)
-    shared = shared_components(home, facts["study"])
-    for component in shared.values():
+    shared, of_others = (shared_components(home, facts["study"]) for _ in range(2))
+    nothing = Interactions.from_lists([], catalogue.n_items)
+    for name, component in shared.items():
         component.fit(shop.all, catalogue)
+        # A free basket is not told how this shop's own purchases bear on what others released.
+        of_others[name].fit(nothing, catalogue)
     stock = read_stock(home, catalogue)
     shelves = {
         (together, own_history): Shelf(
             Blend(
-                (own if own_history else of_many) | (shared if together else {}),
+                (own | (shared if together else {}))
+                if own_history
+                else (of_many | (of_others if together else {})),
                 facts["federated" if together else "alone"],
                 facts["units"],
             ),

@@ -21,7 +21,7 @@ from datasites.errors import ReviewError
 from datasites.merchant.forget import remembered
 from datasites.merchant.home import MerchantHome
 from datasites.merchant.ledger import EARLIER, Ledger
-from datasites.merchant.stale import data_turn
+from datasites.merchant.stale import data_turn, mark_stale
 from recsys.files import atomic_path, atomic_write_text
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ def add_data(
             atomic_path(home.data / "shop.parquet", 0o600) as new_shop,
             atomic_path(home.data / "catalogue.parquet") as new_catalogue,
         ):
+            mark_stale(home)  # what was learned from the purchases that go
             write_catalogue(new_catalogue, public)
             write_shop(new_shop, shop, public)
     facts = {

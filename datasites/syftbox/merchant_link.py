@@ -167,7 +167,7 @@ class MerchantLink:
         decided by the release gate before.
         """
         # A second peer's use of a name is told apart by '~' and a mark.
-        check_job_name(job.replace("~", "-"))
+        check_job_name(job.partition("~")[0])
         if status not in REPLY_STATUSES:
             raise ReviewError(f"expected one of {REPLY_STATUSES}, found {status!r}")
         size = sum(map(len, files.values()))

@@ -14,6 +14,7 @@ from recsys.errors import ModelError
 from recsys.models.base import check_catalogue, newest_weights
 from recsys.models.fold_in import FoldIn
 from recsys.models.linear import LinearRecommender, Product
+from recsys.models.neighbours import shoppers_of_pairs
 
 if TYPE_CHECKING:
     from recsys.data.catalogue import Catalogue
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 __all__ = ["LocalALS"]
 
 Floats = npt.NDArray[np.float32]
+
+
+_PAIR_WINDOW = 20
+"""Different toys within which a shopper counts for a pair, as for neighbours."""
 
 
 class LocalALS(LinearRecommender):
@@ -71,6 +76,7 @@ class LocalALS(LinearRecommender):
         self._vectors: Floats = np.empty((0, 0), dtype=np.float32)
         self._gram: Floats = np.empty((0, 0), dtype=np.float32)
         self._fold_in: FoldIn | None = None
+        self._pairs: sp.csr_matrix | None = None
 
     def fit(self, interactions: Interactions, catalogue: Catalogue) -> Self:
         """Factorize the purchases."""
@@ -103,10 +109,24 @@ class LocalALS(LinearRecommender):
     def product(self, histories: Interactions) -> Product:
         """u . v_j, each history folded in."""
         self.check_histories(histories)
+        if self._pairs is not None:
+            one = sp.identity(histories.n_shoppers, dtype=np.float32, format="csr")
+            return Product(table=(one, self._by_pairs(histories)))
         assert self._fold_in is not None  # as in every fitted model
         confidences = np.float32(self.alpha) * histories.recency_csr(self.decay)
         shoppers = self._fold_in.vectors(confidences, self.threads).astype(np.float32)
         return Product(dense=(shoppers, self._vectors))
+
+    def _by_pairs(self, histories: Interactions) -> Floats:
+        """Sums of `contributions`, of which only the known pairs are not 0."""
+        assert self._pairs is not None
+        scores = np.zeros((histories.n_shoppers, self.n_items), dtype=np.float32)
+        for row in range(histories.n_shoppers):
+            one = histories.rows([row])
+            items = np.unique(self._pairs[one.items].indices).astype(np.int32)
+            if items.size:
+                scores[row, items] = self.contributions(one, items).sum(axis=0)
+        return scores
 
     def contributions(self, histories: Interactions, items: npt.NDArray[np.int32]) -> Floats:
         """Return c_h v_h' A^-1 v_j, A the shopper's system, for each purchase h and toy j."""
@@ -116,14 +136,20 @@ class LocalALS(LinearRecommender):
         known = self._vectors[weights.indices]
         system = self._gram + (known.T * (np.float32(self.alpha) * weights.data - 1)) @ known
         solved = np.linalg.solve(system, self._vectors[items].T)
-        return np.asarray(confidence[:, None] * (self._vectors[history] @ solved), dtype=np.float32)
+        parts = confidence[:, None] * (self._vectors[history] @ solved)
+        if self._pairs is not None:
+            parts = parts * self._pairs[history][:, items].toarray()
+        return np.asarray(parts, dtype=np.float32)
 
     def of_many(self, interactions: Interactions, least: int) -> LocalALS:
-        """Toys that fewer than `least` shoppers bought get a vector of zeros."""
-        seldom = interactions.item_counts() < least
-        return LocalALS(**self.settings())._take(
-            np.where(seldom[:, None], np.float32(0), self._vectors)
-        )
+        """What a purchase says for a toy counts only where so many shoppers bought both.
+
+        Vectors hold lone pairs, too: leaving out toys that few bought would not be enough.
+        """
+        found = LocalALS(**self.settings())._take(self._vectors)
+        known = shoppers_of_pairs(interactions, _PAIR_WINDOW) >= least
+        found._pairs = known.tocsr().astype(np.float32)
+        return found
 
     def settings(self) -> dict[str, Any]:
         """Return the arguments."""
@@ -138,19 +164,32 @@ class LocalALS(LinearRecommender):
         }
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """Return the toys' vectors."""
-        return {"vectors": self._vectors}
+        """Return the toys' vectors, and the pairs that count where not all do."""
+        pairs = self._pairs
+        if pairs is None:
+            return {"vectors": self._vectors}
+        return {
+            "vectors": self._vectors,
+            "pair_indices": pairs.indices.astype(np.int32),
+            "pair_indptr": pairs.indptr.astype(np.int64),
+        }
 
     def restore(self, arrays: Mapping[str, npt.NDArray[Any]], catalogue: Catalogue) -> Self:
-        """Take back the toys' vectors."""
+        """Take back what `arrays` returned."""
         vectors = np.asarray(arrays["vectors"], dtype=np.float32)
         check_catalogue(len(vectors), catalogue)
-        return self._take(vectors)
+        self._take(vectors)
+        if "pair_indptr" in arrays:
+            indices = arrays["pair_indices"]
+            parts = (np.ones(len(indices), np.float32), indices, arrays["pair_indptr"])
+            self._pairs = sp.csr_matrix(parts, shape=(catalogue.n_items, catalogue.n_items))
+        return self
 
     def _take(self, vectors: Floats) -> Self:
         self._vectors = vectors
         ridge = self.regularization * np.eye(vectors.shape[1])
         self._gram = (vectors.T @ vectors + ridge).astype(np.float32)
         self._fold_in = FoldIn(vectors, self._gram, offset=-1.0)
+        self._pairs = None
         self._n_items = vectors.shape[0]
         return self

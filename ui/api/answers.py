@@ -88,8 +88,8 @@ def answer_basket(shop: ServedShop, question: Basket) -> bytes:
         question.n,
         filters,
         question.together,
-        # Such a key stands for shoppers, and sees what they see.
-        own_history=bool(history),
+        # What she really bought, and nothing that was put beside it to find out what goes with it.
+        own_history=bool(history) and not basket,
     )
     return _found(shop, found, unknown)
 

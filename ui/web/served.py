@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
+from datasites.errors import SettingsError
 from datasites.merchant.home import MerchantHome
 from recsys.errors import ToyFedError
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["served_shop", "stamp_of"]
 
+MOST_CHANGES = 5
 MOST_SHOPS = 16
 """Open shops kept in memory, one version of each; the least recently used goes first."""
 Stamp = tuple[tuple[str, int, int], ...]
@@ -48,7 +50,8 @@ _lock = threading.Lock()
 def served_shop(home: MerchantHome, *, within: float = 0.0) -> ServedShop:
     """The shop of `home`, ready to recommend.
 
-    While a new version of a shop opens, everybody but the first who asked gets the old one.
+    While a new version of a shop opens, everybody but the first who asked gets the old one, unless
+    purchases were taken out of it.
 
     Args:
         within: seconds; files that were looked at so shortly ago are not looked at again.
@@ -63,10 +66,13 @@ def served_shop(home: MerchantHome, *, within: float = 0.0) -> ServedShop:
             _shops.move_to_end(home.root)
             if time.monotonic() - found.looked < within:
                 return found.shop
-    if found is not None and found.stamp == stamp_of(home):
+    stamp = stamp_of(home)
+    if found is not None and found.stamp == stamp:
         found.looked = time.monotonic()
         return found.shop
-    if not opening.acquire(blocking=found is None):
+    # With other purchases the old shop may hold somebody who has asked to be forgotten.
+    still_good = found is not None and _purchases(found.stamp) == _purchases(stamp)
+    if not opening.acquire(blocking=not still_good):
         assert found is not None
         return found.shop
     try:
@@ -89,18 +95,28 @@ def stamp_of(home: MerchantHome) -> Stamp:
     return tuple(found)
 
 
+def _purchases(stamp: Stamp) -> Stamp:
+    """What of a stamp changes when purchases go."""
+    return tuple(one for one in stamp if one[0].endswith(("/shop.parquet", "/stale")))
+
+
 def _open(home: MerchantHome) -> ServedShop:
     from datasites.merchant.serving import open_shop
 
-    # Taken first: a file that changes while the shop opens makes it open again.
-    stamp = stamp_of(home)
     with _lock:
         found = _shops.get(home.root)
-    if found is not None and found.stamp == stamp:
-        return found.shop
     try:
-        with _spinner():
-            shop = open_shop(home)
+        for _ in range(MOST_CHANGES):
+            # Taken first: a file that changes while the shop opens makes it open again.
+            stamp = stamp_of(home)
+            if found is not None and found.stamp == stamp:
+                return found.shop
+            with _spinner():
+                shop = open_shop(home)
+            if _purchases(stamp_of(home)) == _purchases(stamp):
+                break
+        else:
+            raise SettingsError("expected a shop that stays as it is for a while; ask again")
     except ToyFedError:
         # What was open before was made of files that are gone, perhaps with a shopper in them.
         with _lock:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from safetensors.numpy import save
 
-from datasites.errors import DatasiteError
+from datasites.errors import DatasiteError, ReviewError
 from datasites.merchant import Ledger, MerchantHome, desk, runs
 from datasites.merchant.loop import _only_one, serve
 from datasites.merchant.service import Service
@@ -134,6 +134,27 @@ def test_the_same_study_under_other_job_names_adds_no_line_to_the_ledger(
     link.waiting = [make_submission("once-more", proposal)]
     assert service.step() == 1
     assert len(service.ledger.requests()) == before
+
+
+@pytest.mark.attack
+def test_an_answer_that_cannot_be_given_costs_its_own_job_alone(
+    service: Service, link: Link, make_proposal: Proposals, make_submission: Submissions
+) -> None:
+    real = link.reply
+
+    def reply(job: str, *rest: Any) -> None:
+        if job == "odd":
+            raise ReviewError("not a name")
+        real(job, *rest)
+
+    link.reply = reply  # type: ignore[method-assign]
+    link.waiting = [
+        make_submission("odd", round_of(make_proposal())),
+        make_submission("honest", round_of(make_proposal())),
+    ]
+    assert service.step() == 1
+    assert [(job, status) for job, status, *_ in link.answers] == [("honest", "refused")]
+    assert service.step() == 0
 
 
 @pytest.mark.attack

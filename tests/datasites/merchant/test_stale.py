@@ -49,6 +49,37 @@ def scores(home: MerchantHome, component: str, *, own_history: bool) -> np.ndarr
     return np.asarray(blend.components[component].score(basket)[0])
 
 
+def lone_pairs(home: MerchantHome) -> np.ndarray:
+    """Bool [n_items, n_items], pairs of toys that fewer than three shoppers bought both of."""
+    shop = load_shop(home, load_catalogue(home)).all
+    bought = (shop.csr() > 0).astype(int)
+    return np.asarray((bought.T @ bought).toarray() < fit.LEAST_SHOPPERS)
+
+
+def test_no_free_answer_rests_on_a_pair_that_few_bought(home: MerchantHome) -> None:
+    """Vectors of toys that many bought hold lone pairs as well."""
+    shop = open_shop(home)
+    lone = lone_pairs(home)
+    own, free = (shop._shelves[False, kind]._blend.components for kind in (True, False))
+    for name in ("neighbours", "local"):
+        told = 0
+        for toy in range(shop.catalogue.n_items):
+            basket = Interactions.from_lists([[toy]], shop.catalogue.n_items)
+            assert not free[name].score(basket)[0][lone[toy]].any(), (name, toy)
+            told += int((own[name].score(basket)[0][lone[toy]] != 0).sum())
+        assert told > 0  # so much would be known
+    # Of several toys only what each says of its own pairs adds up, and as the reasons tell it.
+    several = [1, 2, 3, 4]
+    basket = Interactions.from_lists([several], shop.catalogue.n_items)
+    everything = np.arange(shop.catalogue.n_items, dtype=np.int32)
+    parts = free["local"].contributions(basket, everything)
+    assert parts is not None
+    assert not parts[lone[several]].any()
+    np.testing.assert_allclose(
+        free["local"].score(basket)[0], parts.sum(axis=0), rtol=1e-4, atol=1e-6
+    )
+
+
 @pytest.mark.parametrize("component", ["neighbours", "local"])
 def test_out_of_a_toy_that_one_shopper_bought_nobody_reads_the_rest(
     home: MerchantHome, component: str
@@ -119,6 +150,53 @@ def test_a_fit_that_read_her_before_she_went_begins_again(
         fit.fit(home, "toys")
 
 
+def test_a_crash_in_the_middle_of_forgetting_is_finished(
+    home: MerchantHome, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crashes(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as killed:
+        killed.setattr("recsys.data.write_shop", crashes)
+        with pytest.raises(KeyboardInterrupt):
+            forget(home, "alice")
+    assert "alice" in load_shop(home, load_catalogue(home)).all.shopper_ids
+    (home.private / "mock-published").touch()
+    service = Service(home, Link(), ledger)  # type: ignore[arg-type]
+    service.recover()
+    assert "alice" not in load_shop(home, load_catalogue(home)).all.shopper_ids
+    service.step()
+    assert not is_stale(home)
+    assert "alice" not in open_shop(home).shopper_ids
+
+
+def test_a_fit_finishes_forgetting_first(
+    home: MerchantHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as killed:
+        killed.setattr("recsys.data.write_shop", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            forget(home, "alice")
+    assert fit.refit(home)
+    assert "alice" not in open_shop(home).shopper_ids
+
+
+def test_a_refit_does_not_put_an_older_study_back(home: MerchantHome, market: Marketplace) -> None:
+    forget(home, "alice")
+    facts = json.loads((home.serving / "current.json").read_text())
+    (home.serving / "current.json").write_text(json.dumps(facts | {"study": "newer"}))
+    fit.fit(home, "toys", again=True)
+    assert is_stale(home)
+    assert json.loads((home.serving / "current.json").read_text())["study"] == "newer"
+    assert not list(home.serving.glob("*.npz"))
+
+
+def test_another_file_of_purchases_closes_the_shop(home: MerchantHome, tmp_path: Path) -> None:
+    add_data(home, tmp_path / "bought.csv", tmp_path / "items.csv")
+    assert is_stale(home)
+    assert fit.refit(home)
+
+
 def test_the_service_makes_the_lists_anew(home: MerchantHome, ledger: Ledger) -> None:
     (home.private / "mock-published").touch()
     forget(home, "alice")
@@ -132,7 +210,9 @@ def test_two_who_find_it_stale_fit_once(
 ) -> None:
     fitted = []
     real = fit.run_in_own_process
-    monkeypatch.setattr(fit, "run_in_own_process", lambda *args: (fitted.append(1), real(*args)))
+    monkeypatch.setattr(
+        fit, "run_in_own_process", lambda *args, **more: (fitted.append(1), real(*args, **more))
+    )
     forget(home, "alice")
     both = [threading.Thread(target=fit.refit, args=[home]) for _ in range(2)]
     for one in both:

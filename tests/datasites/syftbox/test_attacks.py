@@ -193,6 +193,23 @@ def test_names_and_clocks_in_an_inbox_stop_nobody(pair):
     assert (pair.folder / "merchant" / "private" / "keys" / "peers.json").exists()
 
 
+def test_two_peers_with_the_same_long_name_keep_nobody_waiting(pair):
+    """The second one's job is told apart by a mark, which makes its name longer."""
+    longest = "a" * 128
+    other = pair.another_scientist("other@example.org")
+    for peer in (pair.scientist, other):
+        peer.submit(SHOP, longest, pair.code, {})
+        pair.merchant.sync()
+    waiting = [one.job for one in pair.merchant.submissions()]
+    assert len(waiting) == len(set(waiting)) == 2
+    for number, job in enumerate(waiting):
+        pair.merchant.reply(job, "refused", str(number), {})
+    assert pair.merchant.submissions() == []
+    for number, peer in enumerate((pair.scientist, other)):
+        peer.sync()
+        assert peer.reply(SHOP, longest).message == str(number)
+
+
 @pytest.mark.parametrize(
     "when", ["99999999999.5", "nan", "inf", "-inf", "1e308", "-5.0", " 1.0", "0x10", "1_0"]
 )

@@ -144,6 +144,11 @@ def test_a_shoppers_history_needs_a_key_for_it(world: World) -> None:
         best = shop.recommend(history, own_history=own_history)
         told = [one["item_id"] for one in answer.json()["items"]]
         assert told[: len(best)] == world.ids(*[one.item for one in best])
+    # Nor does what is put beside a shopper's own purchases, to find out what goes with it.
+    both = world.post({"shopper": shopper, "basket": world.ids(9)}, world.full_key)
+    told = [one["item_id"] for one in both.json()["items"]]
+    best = shop.recommend([*history, 9])
+    assert told[: len(best)] == world.ids(*[one.item for one in best])
 
 
 @pytest.mark.attack

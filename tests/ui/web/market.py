@@ -51,6 +51,10 @@ class Suggestion:
     reason: str
 
 
+OWN: list[bool] = []
+"""Of every list that a hand-built shop was asked for: whether as for one's own history."""
+
+
 class HandBuiltShop:
     """A served shop over real purchases: content alone, popularity when together."""
 
@@ -77,6 +81,7 @@ class HandBuiltShop:
         *,
         own_history: bool = False,
     ) -> list[Suggestion]:
+        OWN.append(own_history)
         filters, frame = filters or Filters(), self.catalogue.frame
         allowed = np.ones(len(frame), dtype=bool)
         if filters.price_max is not None:

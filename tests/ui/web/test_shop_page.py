@@ -10,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 from datasites.merchant import MerchantHome
 from datasites.merchant.store import load_catalogue, load_shop
 from recsys.data import Catalogue, write_catalogue
-from tests.ui.web.market import BARE, SHOP, texts
+from tests.ui.web.market import BARE, OWN, SHOP, texts
 from tests.ui.web.test_plain import HOSTILE
 from ui.web.doors import Role
 from ui.web.views.filters import telling_level
@@ -122,6 +122,35 @@ def test_toys_that_somebody_likes_instead_of_purchases(
     assert page.subheader[0].value == "Toys that you like"
     assert titles(page)
     assert not set(liked) & set(titles(page))
+
+
+@pytest.mark.attack
+def test_only_what_was_really_bought_is_answered_out_of_everything(
+    served: Served, open_page: OpenPage
+) -> None:
+    """Toys that anybody may choose are a question about other people's purchases, too."""
+    served()
+    OWN.clear()
+    page = open_page("shop")
+    assert OWN
+    assert all(OWN)
+    for mode in ("Together with other shops", "This shop alone", "Side by side"):
+        page.segmented_control(key="shop-mode").set_value(mode).run()
+    assert all(OWN)
+    page.segmented_control(key="shop-mode").set_value("This shop alone").run()
+    item = key_of(page, "add-")
+    OWN.clear()
+    page.button(key=item).click().run()
+    for mode in ("Together with other shops", "Side by side"):
+        page.segmented_control(key="shop-mode").set_value(mode).run()
+    assert OWN
+    assert not any(OWN)
+    page.button(key="basket-empty").click().run()
+    page.radio(key="shop-who").set_value("Toys that you like").run()
+    OWN.clear()
+    page.multiselect(key="liked").set_value([3, 5]).run()
+    assert OWN
+    assert not any(OWN)
 
 
 def test_a_basket_changes_what_is_recommended_and_can_be_emptied(

@@ -69,12 +69,14 @@ def _floor(home: MerchantHome, shop: ServedShop, shopper: Shopper, filters: Filt
     show_basket(shop)
     _known(home, shop, shopper)
     history = [*shopper.history, *basket_of(shop)]
+    # What anybody may choose freely, to find out what goes with it, is no history of one's own.
+    own = shopper.bought and not basket_of(shop)
     filters = replace(filters, exclude=(*filters.exclude, *unwanted_of(shop)))
     mode = _choose_mode(shop)
     if mode == "Side by side":
-        _side_by_side(shop, history, filters)
+        _side_by_side(shop, history, filters, own=own)
     else:
-        found = _recommend(shop, history, filters, together=mode == MODES[0])
+        found = _recommend(shop, history, filters, together=mode == MODES[0], own=own)
         with st.container(horizontal=True, gap="medium", key="cards"):
             for suggestion in found:
                 _card_with_buttons(shop, suggestion)
@@ -196,14 +198,12 @@ def _choose_mode(shop: ServedShop) -> Mode:
 
 
 def _recommend(
-    shop: ServedShop, history: list[int], filters: Filters, *, together: bool
+    shop: ServedShop, history: list[int], filters: Filters, *, together: bool, own: bool
 ) -> list[Suggestion]:
     """What fits, or an empty list after the page has said why."""
-    # A basket may be filled with anything, to find out what goes with it.
-    own_history = not basket_of(shop)
     try:
         found = shop.recommend(
-            history, n=CARDS, filters=filters, together=together, own_history=own_history
+            history, n=CARDS, filters=filters, together=together, own_history=own
         )
     except ToyFedError as error:
         st.error(plain_error(error))
@@ -213,14 +213,14 @@ def _recommend(
     return found
 
 
-def _side_by_side(shop: ServedShop, history: list[int], filters: Filters) -> None:
+def _side_by_side(shop: ServedShop, history: list[int], filters: Filters, *, own: bool) -> None:
     columns = st.columns(2, gap="large")
     with columns[0]:
         st.markdown("##### This shop alone")
-        alone = _recommend(shop, history, filters, together=False)
+        alone = _recommend(shop, history, filters, together=False, own=own)
     with columns[1]:
         st.markdown("##### Together with other shops")
-        together = _recommend(shop, history, filters, together=True)
+        together = _recommend(shop, history, filters, together=True, own=own)
     known = {suggestion.item for suggestion in alone}
     with columns[0]:
         if alone:

@@ -24,11 +24,19 @@ OF_THE_SHOP, BY_TASTE = "A shopper of this shop", "Toys that you like"
 
 @dataclass(frozen=True)
 class Shopper:
-    """Whom to recommend to. Privacy: `history` stays at the merchant; `label` holds no id."""
+    """Whom to recommend to. Privacy: `history` stays at the merchant; `label` holds no id.
+
+    Args:
+        label: how the page calls them.
+        history: catalogue indices, oldest first.
+        when_empty: what to say without one.
+        bought: whether the history is what somebody really bought here, and no free choice.
+    """
 
     label: str
     history: list[int]
     when_empty: str
+    bought: bool
 
 
 def choose_shopper(shop: ServedShop) -> Shopper:
@@ -60,6 +68,7 @@ def _signed_in(shop: ServedShop, person: Person) -> Shopper:
         history=history,
         when_empty="You have bought nothing here yet, so these are toys that many families "
         "choose. With the first purchase they become personal.",
+        bought=True,
     )
 
 
@@ -82,6 +91,7 @@ def _of_the_shop(shop: ServedShop) -> Shopper:
         history=history,
         when_empty="A new shopper: nothing bought yet, so these are toys that many families "
         "choose. With the first purchase they become personal.",
+        bought=True,
     )
 
 
@@ -117,6 +127,7 @@ def _by_taste(catalogue: Catalogue) -> Shopper:
         history=list(liked),
         when_empty="Pick a few toys that you like in the sidebar. Until then these are toys that "
         "many families choose.",
+        bought=False,
     )
 
 
