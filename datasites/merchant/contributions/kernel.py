@@ -63,6 +63,7 @@ _SOME: Final = {
 _LOAD, _EQUAL, _AND, _RETURN = 0x20, 0x15, 0x54, 0x06
 _ALLOW, _KILL, _DENY = 0x7FFF0000, 0x80000000, 0x00050001
 _NUMBER, _ARCH, _ARGUMENTS = 0, 4, 16
+_USUAL_CACHE, _MOST_CACHE = 32 << 20, 256 << 20
 
 
 class _Machine(NamedTuple):
@@ -90,6 +91,7 @@ class KernelFacts(NamedTuple):
         clock_gettime: number of the call that the zygote reads real clocks with.
         clock_below: bytes before the kernel's shared page of functions that hold its clocks.
         clock_size: bytes of both together.
+        cache_bytes: of the processor's largest cache.
     """
 
     machine: str
@@ -99,6 +101,7 @@ class KernelFacts(NamedTuple):
     clock_gettime: int
     clock_below: int
     clock_size: int
+    cache_bytes: int
 
 
 def kernel_facts() -> KernelFacts | None:
@@ -109,7 +112,19 @@ def kernel_facts() -> KernelFacts | None:
     if machine is None or clock is None:
         return None
     calls = (machine.clone, machine.seccomp, machine.clock_gettime)
-    return KernelFacts(name, _filter(machine), *calls, *clock)
+    return KernelFacts(name, _filter(machine), *calls, *clock, _largest_cache())
+
+
+def _largest_cache() -> int:
+    """Bytes that a processor's largest cache is said to have, within reason."""
+    found = [_USUAL_CACHE]
+    for file in Path("/sys/devices/system/cpu").glob("cpu[0-9]*/cache/index*/size"):
+        try:
+            number, unit = file.read_text().strip()[:-1], file.read_text().strip()[-1]
+            found.append(int(number) << {"K": 10, "M": 20}[unit])
+        except (OSError, ValueError, KeyError):
+            continue
+    return min(max(found), _MOST_CACHE)
 
 
 def _filter(machine: _Machine) -> bytes:

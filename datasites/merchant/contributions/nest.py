@@ -31,7 +31,7 @@ _NOBODY = "65534"
 _START_SECONDS = 60.0
 _LAG_SECONDS = 30.0
 _MEGABYTE = 1024 * 1024
-_ADDRESSES = 1024 * _MEGABYTE  # libraries are mapped, not loaded
+_ADDRESSES = 16 * _MEGABYTE  # a child's own page, and what Python maps to begin with
 _ZYGOTE = Path(__file__).with_name("zygote")
 
 
@@ -42,7 +42,8 @@ class RowLimits:
     Args:
         milliseconds: processor time; by the clock it may take five times as long, and half a
             second.
-        memory_mb: memory, beside the libraries.
+        memory_mb: memory, beside what is there before the first shopper; the kernel's own tables
+            of a program's pages may take twice as much again.
     """
 
     milliseconds: int = 100
@@ -136,7 +137,11 @@ class Nest:
         """
         with Page(history, self._arrays) as page:
             self._ask(page)
-            return page.answer()
+            try:
+                return page.answer()
+            except MemoryError:
+                # Of this machine, and for a full row: no reason to end the run because of one.
+                return Answer(None, "its row does not fit into memory")
 
     def close(self) -> None:
         """End the sandbox and everything in it."""

@@ -74,7 +74,8 @@ class Answer:
 
     def __post_init__(self) -> None:
         parts = [values.ravel() for _, values in self.parts or []]
-        object.__setattr__(self, "values", np.concatenate(parts) if parts else np.zeros(0))
+        joined = np.concatenate(parts) if len(parts) > 1 else np.zeros(0)
+        object.__setattr__(self, "values", parts[0] if len(parts) == 1 else joined)
 
 
 class Page:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -78,30 +79,37 @@ def noised_sums(
     chance = secrets.SystemRandom()
     chance.shuffle(order)
     again = set(chance.sample(order, min(_LOOKED_AT_TWICE, len(order))))
-    kept: dict[int, bytes] = {}
+    kept: dict[int, bytes] = {}  # fingerprints: rows may be large
     for shopper in order:
         answer = nest.row(histories.history(shopper))
         seen(answer)
         if shopper in again:
-            kept[shopper] = answer.values.tobytes()
+            kept[shopper] = _fingerprint(answer)
         if answer.parts is None:
             continue
         # The page has checked all of it. Should anything of a row break this off all the same, it
         # is no row: a run that fails because of one shopper would tell of her.
         with contextlib.suppress(Exception):
-            clipped = clip_rows(answer.values[None, :], bound)[0]
-            cut = np.trunc(clipped / release.grid) * release.grid
+            cut = clip_rows(answer.values[None, :], bound)[0]
+            # In place: memory must not grow with how full a row is, more than it has to.
+            np.divide(cut, release.grid, out=cut)
+            np.trunc(cut, out=cut)
+            np.multiply(cut, release.grid, out=cut)
             with np.errstate(over="ignore"):
                 facts.clipped += bool(np.linalg.norm(answer.values) > bound * (1 + 1e-9))
             _add(sums, arrays, answer, cut)
             facts.rows += 1
     facts.looked_at_twice = len(kept)
     for shopper in sorted(kept):
-        second = nest.row(histories.history(shopper)).values.tobytes()
+        second = _fingerprint(nest.row(histories.history(shopper)))
         facts.different += second != kept[shopper]
     noised = {one.name: release.add(sums[one.name]).reshape(one.shape) for one in arrays}
     release.close()
     return noised, facts
+
+
+def _fingerprint(answer: Answer) -> bytes:
+    return hashlib.sha256(answer.values.tobytes()).digest()
 
 
 def _add(

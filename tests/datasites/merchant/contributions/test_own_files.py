@@ -75,3 +75,61 @@ def test_what_cannot_be_loaded_says_so_before_any_shopper(
 ) -> None:
     with pytest.raises(ReviewError, match=why):
         nest_of(tmp_path / "code", {"main.py": main})
+
+
+LIBRARIES = """
+import datetime
+import numpy as np
+import scipy
+import scipy.sparse
+from sklearn.cluster import KMeans
+
+def contribution(history, state, settings):
+    day = datetime.datetime.strptime("2026-11-30", "%Y-%m-%d").day
+    found = KMeans(2, n_init=1, random_state=0).fit(np.array([[0.0], [0.1], [9.0], [9.1]]))
+    return {"counts": ([0, 1, 2], [day, found.inertia_ < 1, scipy.special.gamma(4.0)])}
+"""
+
+
+def test_libraries_work_although_no_file_can_be_opened(tmp_path: Path) -> None:
+    with nest_of(tmp_path / "code", {"main.py": LIBRARIES}) as nest:
+        answer = nest.row(np.array([1], np.int32))
+    assert answer.parts is not None, answer.text
+    assert answer.values.tolist() == pytest.approx([30.0, 1.0, 6.0])
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize(("megabytes", "fits"), [(40, True), (110, False), (500, False)])
+def test_a_child_gets_the_memory_that_its_limit_says(
+    tmp_path: Path, megabytes: int, fits: bool
+) -> None:
+    main = f"""
+        import numpy as np
+        def contribution(history, state, settings):
+            return {{"counts": ([0], [float(np.ones({megabytes} << 17).size > 0)])}}
+        """
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "main.py").write_text(textwrap.dedent(main))
+    job = {"phase": "p", "n_items": N_TOYS, "program": {}}
+    with Nest(tmp_path / "code", None, job, ARRAYS, RowLimits(1000, 64)) as nest:
+        assert (nest.row(np.array([1], np.int32)).parts is not None) == fits
+
+
+@pytest.mark.attack
+def test_caches_are_written_over_before_every_child(tmp_path: Path) -> None:
+    """What is left in them of the one before moves the limit of processor time (measured)."""
+    from datasites.merchant.contributions.kernel import kernel_facts
+
+    facts = kernel_facts()
+    assert facts is not None
+    main = """
+        import sys
+        def contribution(history, state, settings):
+            frame = sys._getframe()
+            while 'program' not in frame.f_locals: frame = frame.f_back
+            ballast = frame.f_locals['program'].ballast
+            return {"counts": ([0], [float(ballast.nbytes)])}
+        """
+    with nest_of(tmp_path / "code", {"main.py": main}) as nest:
+        answer = nest.row(np.array([1], np.int32))
+    assert answer.values[0] == pytest.approx(3 * facts.cache_bytes, abs=8)
