@@ -6,7 +6,8 @@ import json
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import save
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
 
 from datasites.errors import GateError
 from datasites.merchant import gate
@@ -215,6 +216,20 @@ def _gate(arrays: bytes, facts: bytes) -> None:
     assert all(np.isfinite(array).all() for array in release.arrays.values())
 
 
+def _round_state(data: bytes) -> None:
+    folder = scratch() / "state"
+    folder.mkdir(exist_ok=True)
+    (folder / "state.safetensors").write_bytes(data)
+    gate.check_state(folder, DECLARED.arrays)
+    try:
+        found = load(data)
+    except SafetensorError:
+        return  # such as two arrays in one place; the run ends at once, whoever the shoppers are
+    assert {name: one.nbytes for name, one in found.items()} == {
+        spec.name: spec.nbytes for spec in DECLARED.arrays
+    }
+
+
 def _scan(data: bytes) -> None:
     scan_code({"main.py": data})
 
@@ -275,6 +290,7 @@ TARGETS = (
     Target("state-als", _state_als, (_json(_STATE),), "json", (b"1e308", b"5e-324")),
     Target("state-pairs", _state_pairs, (_json(_PAIRS),), "json"),
     Target("gate-arrays", lambda data: _gate(data, FACTS), (RELEASE,), allowed=(GateError,)),
+    Target("gate-state", _round_state, (RELEASE,), allowed=(GateError,)),
     Target("gate-facts", lambda data: _gate(RELEASE, data), (FACTS,), "json", allowed=(GateError,)),
     Target("scan-python", _scan, (_CODE,), "text", _PYTHON),
     Target("code-folder", _folder, (_json({"main.py": _CODE.decode(), "a/b.md": "x"}),), "json"),
