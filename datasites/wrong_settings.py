@@ -1,6 +1,7 @@
-"""What is wrong with settings, in the words of those who write them; never the values themselves.
+"""What is wrong with settings, in the words of those who write them.
 
-One of the values may be a password that was put there by mistake, and some are a stranger's.
+Values are left out, because one may be a password that was put there by mistake; only where a
+setting's own check says what it found, such as a study's name that is none, is it repeated.
 """
 
 from __future__ import annotations

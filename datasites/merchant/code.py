@@ -10,9 +10,10 @@ import stat
 from collections.abc import Mapping
 from pathlib import Path
 
+from datasites import recipes
 from datasites.errors import ReviewError
 
-__all__ = ["code_digest", "diff_against", "is_identical", "read_code"]
+__all__ = ["code_digest", "diff_against", "is_identical", "is_shipped", "read_code"]
 
 MAX_FILES = 200
 MAX_BYTES = 2 * 1024 * 1024
@@ -72,6 +73,12 @@ def code_digest(code: Path | Mapping[str, bytes]) -> str:
 def is_identical(code: Path | Mapping[str, bytes], reference: Path) -> bool:
     """Tell whether code is byte for byte the recipe in `reference` (caches there are ignored)."""
     return code_digest(code) == code_digest(read_code(reference, skip_caches=True))
+
+
+def is_shipped(code: Path | Mapping[str, bytes], recipe: str) -> bool:
+    """Tell whether code is that of a recipe of this installation, without loading the recipe."""
+    folder = Path(recipes.__file__).parent / recipe.replace("-", "_") / "code"
+    return recipe in recipes.recipe_names() and is_identical(code, folder)
 
 
 def diff_against(code: Path | Mapping[str, bytes], reference: Path) -> str:

@@ -15,12 +15,10 @@ not make a shop worse beyond the noise of its own validation split.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
-import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,7 +33,7 @@ from datasites.merchant.home import MerchantHome
 from datasites.merchant.ledger import Ledger
 from datasites.merchant.lifeline import end_with_parent
 from datasites.merchant.slots import heavy_work
-from datasites.merchant.stale import data_turn, purchases_stamp, stale_study, take_mark_away
+from datasites.merchant.stale import data_turn, purchases_stamp, stale_study, take_mark_away, turn
 from datasites.merchant.store import load_catalogue, load_shop
 from datasites.merchant.trouble import DISK_TROUBLES
 from datasites.recipes import recipe_named
@@ -69,6 +67,7 @@ _OUT_OF_TIME = 3600
 _DISK = 64  # plus the error's number: how the process ends that could not write
 _MOST_LOG_BYTES = 256 * 1024
 _MOST_CHANGES = 5
+_REFIT_LOCK = "refit.lock"
 _MOST_JUDGED = 50_000  # of a larger shop, so many at even distances: minutes instead of hours
 
 
@@ -174,28 +173,19 @@ def own_releases(home: MerchantHome, study: str) -> dict[str, dict[str, np.ndarr
     return found
 
 
-def refit(home: MerchantHome) -> bool:
+def refit(home: MerchantHome, *, wait: bool = True) -> bool:
     """Fit the served blend again if purchases were taken away since; whether that was needed.
+
+    Where somebody does so already, that is waited for, or with `wait` False left to them.
 
     Raises as `run_in_own_process`; nothing is served then until it succeeds.
     """
-    with _refit_turn(home):
-        study = stale_study(home)
+    with turn(home, _REFIT_LOCK, wait=wait) as mine:
+        study = stale_study(home) if mine else None
         if study is None:
             return False
         run_in_own_process(home, study, again=True)
         return True
-
-
-@contextlib.contextmanager
-def _refit_turn(home: MerchantHome) -> Iterator[None]:
-    """The service, a page and the command line may all find that a fit is due: one does it."""
-    handle = os.open(home.private / "refit.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
 
 
 def fit(home: MerchantHome, study: str, *, again: bool = False) -> None:

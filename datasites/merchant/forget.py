@@ -23,12 +23,15 @@ from datasites.errors import DatasiteError, SettingsError
 from datasites.merchant.home import MerchantHome
 from datasites.merchant.lifeline import end_with_parent
 from datasites.merchant.stale import data_turn, mark_stale
+from datasites.merchant.trouble import DISK_TROUBLES
 from datasites.private import check_private_file, private_folder, read_private
+from recsys.errors import ToyFedError
 from recsys.files import atomic_write_bytes, atomic_write_text
 
 __all__ = ["finish_forgetting", "finish_in_own_process", "forget", "remembered"]
 
 _KEY, _LIST = "forget.key", "forgotten.txt"
+_DISK = 64  # plus the error's number: how a process ends that met a full or read-only disk
 
 
 def forget(home: MerchantHome, shopper_id: str) -> bool:
@@ -92,15 +95,16 @@ def finish_in_own_process(home: MerchantHome) -> None:
     done = subprocess.run(
         [sys.executable, "-m", me, str(home.root)],
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
+        text=True,
         check=False,
     )
+    if (number := done.returncode - _DISK) in DISK_TROUBLES:
+        raise OSError(number, "who asked to be forgotten could not be looked for")
     if done.returncode != 0:
-        raise DatasiteError(
-            "expected to look for shoppers who asked to be forgotten, could not: are the purchases "
-            "damaged? Add them again with `toyfed datasite add-data ... --replace`"
-        )
+        told = done.stdout.strip() or f"a process that ended with {done.returncode}"
+        raise DatasiteError(f"expected to look for shoppers who asked to be forgotten; {told}")
 
 
 def remembered(home: MerchantHome, shopper_ids: Iterable[str]) -> npt.NDArray[np.bool_]:
@@ -145,4 +149,12 @@ def _hashes(home: MerchantHome) -> set[str]:
 
 if __name__ == "__main__":
     end_with_parent()
-    finish_forgetting(MerchantHome.open(Path(sys.argv[1])))
+    try:
+        finish_forgetting(MerchantHome.open(Path(sys.argv[1])))
+    except ToyFedError as trouble:
+        print(trouble)  # no id is in it
+        sys.exit(1)
+    except OSError as trouble:
+        if trouble.errno not in DISK_TROUBLES:
+            raise
+        sys.exit(_DISK + trouble.errno)

@@ -183,7 +183,8 @@ def check_state(folder: Path, expected: Sequence[DeclaredArray]) -> None:
     specs = [ArraySpec(spec.name, tuple(spec.shape), spec.dtype) for spec in expected]
     names = sorted(os.listdir(folder))
     if names != ([STATE_FILE] if specs else []):
-        raise GateError(f"Expected {STATE_FILE if specs else 'no state'}, found other files")
+        found = "other files" if names else "none"
+        raise GateError(f"Expected {STATE_FILE if specs else 'no state'}, found {found}")
     if not specs:
         return
     with open(folder / STATE_FILE, "rb") as file:

@@ -15,6 +15,7 @@ computed is unknown, so it counts as spent.
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -50,7 +51,7 @@ __all__ = ["Service"]
 log = structlog.get_logger()
 
 _FIT_TRIES = 3
-_REFIT = "refit"
+_REFIT_PAUSE, _LONGEST_PAUSE = 60.0, 3600.0
 _HELD = "held"  # of a run: kept, and not to be told yet
 # A slow share may show a job long before what it starts from; nobody waits longer than a round.
 _GONE_SECONDS = 600.0
@@ -72,9 +73,11 @@ class Service:
         self.witnesses = witnesses or Witnesses(home, ledger)
         self._bulletin = Bulletin(ledger)
         self._retries = Retries()
-        self._refits = Retries()
+        self._refit_from, self._refit_pause, self._closed = 0.0, _REFIT_PAUSE, ""
         self._stopping: Callable[[], bool] = lambda: False
         self._cut_short = False
+        # A crash may have come between the asking and the going.
+        self._may_have_to_forget = True
         self._in_review: set[str] = set()
         self._waiting_for: dict[str, str] = {}
         self._fits: dict[str, int] = {}
@@ -95,7 +98,6 @@ class Service:
         Raises LedgerError if a witness shows that the ledger is an older copy.
         """
         self.witnesses.check()
-        finish_in_own_process(self.home)
         for job in self.ledger.open_reservations():
             if runs.has_release(self.home, job):
                 self._commit(job, runs.release_facts(self.home, job))
@@ -158,7 +160,7 @@ class Service:
     @property
     def trouble(self) -> str:
         """What this machine keeps a job waiting for, in words; empty if nothing."""
-        return next(iter(self._waiting_for.values()), "")
+        return next(iter(self._waiting_for.values()), self._closed)
 
     def _undecided(self) -> set[str]:
         """Proposals that still wait for the merchant: reading them on each pass changes nothing."""
@@ -182,15 +184,18 @@ class Service:
 
     def _refit(self) -> None:
         """Fit again after purchases were taken away, so that the shop opens; costs nothing."""
-        if not self._refits.is_due(_REFIT):
+        if time.monotonic() < self._refit_from:
             return
         try:
-            if fit.refit(self.home):
+            if fit.refit(self.home, wait=False):
                 log.info("lists were made anew")
-            self._refits.keep_only(set())
+            self._closed, self._refit_pause = "", _REFIT_PAUSE
         except (DatasiteError, OSError) as error:
-            self._refits.failed(_REFIT)
-            log.warning("lists could not be made anew; trying again", reason=in_words(error))
+            # A fit takes minutes, in which nobody's job is answered.
+            self._refit_from = time.monotonic() + self._refit_pause
+            self._refit_pause = min(2 * self._refit_pause, _LONGEST_PAUSE)
+            self._closed = f"the shop is closed: its lists cannot be made anew ({in_words(error)})"
+            log.warning("lists could not be made anew", reason=in_words(error))
 
     def _answer(
         self, submission: Submission, status: str, message: str, files: dict[str, bytes]
@@ -282,13 +287,17 @@ class Service:
             self.link.download_state(
                 submission.sender, order.state.name, order.state.sha256, inputs / "state"
             )
-        expected = state_arrays(proposal.recipe, phase, proposal.settings, proposal.n_items)
-        if expected is not None:
-            runs.check_state(self.home, job, expected)
+        if code.is_shipped(submission.code, proposal.recipe):
+            expected = state_arrays(proposal.recipe, phase, proposal.settings, proposal.n_items)
+            if expected is not None:
+                runs.check_state(self.home, job, expected)
         digest = code.code_digest(submission.code)
         if is_program(proposal.recipe):
             # Before anything is reserved, and before any shopper's data: the reason may be told.
             check_loads(self.home, job, submission.code, digest)
+        if self._may_have_to_forget:
+            finish_in_own_process(self.home)
+            self._may_have_to_forget = False
         self.witnesses.check()
         with runs.room_taken(self.home, job, phase):
             self.ledger.reserve(

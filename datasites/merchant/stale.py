@@ -20,11 +20,13 @@ from recsys.files import atomic_write_text
 __all__ = [
     "BUNDLE_FORMAT",
     "data_turn",
+    "has_open_shop",
     "is_stale",
     "mark_stale",
     "purchases_stamp",
     "stale_study",
     "take_mark_away",
+    "turn",
 ]
 
 BUNDLE_FORMAT = 2
@@ -36,14 +38,26 @@ _LOCK, _MARK = "data.lock", "stale"
 
 
 @contextlib.contextmanager
-def data_turn(home: MerchantHome) -> Iterator[None]:
-    """Whoever changes the purchases, or what was learned from them, does it alone."""
-    handle = os.open(home.private / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+def turn(home: MerchantHome, name: str, *, wait: bool = True) -> Iterator[bool]:
+    """What only one process of this datasite does at a time; False if it is another's turn."""
+    handle = os.open(home.private / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        os.close(handle)
+        yield False
+        return
+    try:
+        yield True
     finally:
         os.close(handle)
+
+
+@contextlib.contextmanager
+def data_turn(home: MerchantHome) -> Iterator[None]:
+    """Whoever changes the purchases, or what was learned from them, does it alone."""
+    with turn(home, _LOCK):
+        yield
 
 
 def purchases_stamp(home: MerchantHome) -> Stamp:
@@ -71,6 +85,11 @@ def take_mark_away(home: MerchantHome) -> None:
 def is_stale(home: MerchantHome) -> bool:
     """Whether nothing may be served until the blend was fitted again."""
     return stale_study(home) is not None
+
+
+def has_open_shop(home: MerchantHome) -> bool:
+    """Whether lists are served now."""
+    return (home.serving / "current.json").exists() and not is_stale(home)
 
 
 def stale_study(home: MerchantHome) -> str | None:

@@ -73,9 +73,9 @@ def add_data(
             atomic_path(home.data / "shop.parquet", 0o600) as new_shop,
             atomic_path(home.data / "catalogue.parquet") as new_catalogue,
         ):
-            mark_stale(home)  # what was learned from the purchases that go
             write_catalogue(new_catalogue, public)
             write_shop(new_shop, shop, public)
+            mark_stale(home)  # what was learned from the purchases that go now
     facts = {
         "added_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "source": purchases.name,

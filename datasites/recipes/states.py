@@ -34,8 +34,8 @@ def state_arrays(
     """The arrays that a phase starts from; () for none, None where the study's author decides.
 
     Args:
-        recipe: its name; of one that is not shipped, and of `custom`, whose programs have a memory
-            of their own for each shopper, nothing is known.
+        recipe: whose shipped code runs. Of `custom`, whose programs have a memory of their own for
+            each shopper, nothing is known.
         phase: approved.
         settings: approved, complete.
         n_items: toys in the catalogue.

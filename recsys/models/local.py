@@ -132,14 +132,27 @@ class LocalALS(LinearRecommender):
         """Return c_h v_h' A^-1 v_j, A the shopper's system, for each purchase h and toy j."""
         history = histories.history(0)
         confidence = np.float32(self.alpha) * newest_weights(history, self.decay)
+        if self._pairs is not None:
+            return self._each_alone(history, confidence, items)
         weights = histories.recency_csr(self.decay)
         known = self._vectors[weights.indices]
         system = self._gram + (known.T * (np.float32(self.alpha) * weights.data - 1)) @ known
         solved = np.linalg.solve(system, self._vectors[items].T)
-        parts = confidence[:, None] * (self._vectors[history] @ solved)
-        if self._pairs is not None:
-            parts = parts * self._pairs[history][:, items].toarray()
-        return np.asarray(parts, dtype=np.float32)
+        return np.asarray(confidence[:, None] * (self._vectors[history] @ solved), dtype=np.float32)
+
+    def _each_alone(
+        self, history: npt.NDArray[np.int32], confidence: Floats, items: npt.NDArray[np.int32]
+    ) -> Floats:
+        """As if each purchase were the only one, and for toys that form a known pair with it.
+
+        In a system of all purchases, one that nobody else made would shift what the others say.
+        """
+        assert self._pairs is not None
+        known = self._vectors[history]
+        solved = np.linalg.solve(self._gram, known.T)  # G^-1 v_h, by columns
+        held = 1 + (confidence - 1) * np.einsum("hd,dh->h", known, solved)
+        parts = (confidence / held)[:, None] * (self._vectors[items] @ solved).T
+        return np.asarray(parts * self._pairs[history][:, items].toarray(), dtype=np.float32)
 
     def of_many(self, interactions: Interactions, least: int) -> LocalALS:
         """What a purchase says for a toy counts only where so many shoppers bought both.

@@ -21,9 +21,10 @@ from recsys.privacy.events import GaussianEvent
 
 __all__ = ["compose", "delta_of", "epsilon_of", "mu_of"]
 
-_TOLERANCE = 1e-13
-# What we answer is moved this far to the safe side of the root (relative, beside the root finder's
-# own absolute tolerance), so that rounding in it never promises more than holds.
+_TOLERANCE = 1e-18  # absolute; of all but the tiniest roots the relative one below decides
+_RELATIVE = 1e-14
+# What we answer is moved this far (relative) to the safe side of the root, so that rounding
+# in the root finder never promises more than holds.
 _SAFETY = 1e-12
 
 
@@ -83,17 +84,13 @@ def mu_of(epsilon: float, delta: float) -> float:
     low = high / 2
     while excess(low) > 0:
         low /= 2
-    # Of a small root the absolute tolerance would be a large part.
-    tolerance = _TOLERANCE * min(1.0, low)
-    return _root(excess, low, high, tolerance) * (1 - _SAFETY) - tolerance
+    return max(0.0, _root(excess, low, high) * (1 - _SAFETY) - _TOLERANCE)
 
 
-def _root(
-    function: Callable[[float], float], low: float, high: float, tolerance: float = _TOLERANCE
-) -> float:
+def _root(function: Callable[[float], float], low: float, high: float) -> float:
     from scipy.optimize import brentq  # a sixth of a second that most callers do not need
 
-    return float(brentq(function, low, high, xtol=tolerance, rtol=1e-14, maxiter=500))
+    return float(brentq(function, low, high, xtol=_TOLERANCE, rtol=_RELATIVE, maxiter=500))
 
 
 def compose(events: Iterable[GaussianEvent]) -> float:

@@ -31,7 +31,7 @@ def forget(
     from datasites.merchant import MerchantHome
     from datasites.merchant.fit import refit
     from datasites.merchant.forget import forget as take_out
-    from datasites.merchant.stale import is_stale
+    from datasites.merchant.stale import has_open_shop, is_stale
 
     opened = MerchantHome.open(home)
     if sys.stdin.isatty():
@@ -51,7 +51,7 @@ def forget(
         except (DatasiteError, OSError) as error:
             problem = str(error)
     if json_output:
-        emit({"was_here": was_here, "shop_open": not problem})
+        emit({"was_here": was_here, "shop_open": has_open_shop(opened)})
         return
     console.print(
         "The shopper's purchases are gone, and stay away when purchases are added again."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -69,9 +70,16 @@ def web(
     if context.invoked_subcommand is not None:
         return
     from ui.web import launch
+    from ui.web.server import PHOTO_HOST
 
     if (marketplace is None) == (not datasite and study is None):
         raise typer.BadParameter("expected either --marketplace FILE, or --datasite or --study")
+    hosts = [host.lower() for host in photos_from or []]
+    if wrong := [host for host in hosts if not re.fullmatch(PHOTO_HOST, host)]:
+        raise typer.BadParameter(
+            f"expected hosts for --photos-from, such as images.shop.example and without https://, "
+            f"found {wrong[0]}"
+        )
     if (certificate is None) != (certificate_key is None):
         raise typer.BadParameter("expected --certificate and --certificate-key together")
     with (
@@ -86,7 +94,7 @@ def web(
             host=address,
             sign_in=sign_in.resolve() if sign_in else None,
             certificate=(certificate, certificate_key) if certificate and certificate_key else None,
-            photos_from=photos_from or (),
+            photos_from=hosts,
         )
         try:
             launch.wait_ready(port, process=server)

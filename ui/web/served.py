@@ -111,8 +111,13 @@ def _open(home: MerchantHome) -> ServedShop:
             stamp = stamp_of(home)
             if found is not None and found.stamp == stamp:
                 return found.shop
-            with _spinner():
-                shop = open_shop(home)
+            try:
+                with _spinner():
+                    shop = open_shop(home)
+            except ToyFedError:
+                if stamp_of(home) == stamp:
+                    raise
+                continue  # a file was replaced while it was read
             if _purchases(stamp_of(home)) == _purchases(stamp):
                 break
         else:

@@ -120,8 +120,8 @@ def _largest_cache() -> int:
     found = [_USUAL_CACHE]
     for file in Path("/sys/devices/system/cpu").glob("cpu[0-9]*/cache/index*/size"):
         try:
-            number, unit = file.read_text().strip()[:-1], file.read_text().strip()[-1]
-            found.append(int(number) << {"K": 10, "M": 20}[unit])
+            said = file.read_text().strip()
+            found.append(int(said[:-1]) << {"K": 10, "M": 20}[said[-1:]])
         except (OSError, ValueError, KeyError):
             continue
     return min(max(found), _MOST_CACHE)

@@ -31,7 +31,7 @@ _NOBODY = "65534"
 _START_SECONDS = 60.0
 _LAG_SECONDS = 30.0
 _MEGABYTE = 1024 * 1024
-_ADDRESSES = 16 * _MEGABYTE  # a child's own page, and what Python maps to begin with
+_ADDRESSES = 16 * _MEGABYTE  # what Python maps to begin with, and a long history
 _ZYGOTE = Path(__file__).with_name("zygote")
 
 
@@ -109,7 +109,9 @@ class Nest:
                     "cpu_seconds": limits.milliseconds / 1000,
                     "whole_cpu_seconds": 2 + limits.milliseconds // 1000,
                     "wall_seconds": limits.wall_seconds,
-                    "memory_bytes": limits.memory_mb * _MEGABYTE + _ADDRESSES,
+                    "memory_bytes": limits.memory_mb * _MEGABYTE
+                    + _ADDRESSES
+                    + sum(one.most_bytes for one in arrays),
                 },
                 "kernel": facts._asdict() | {"filter": facts.filter.hex()},
             }

@@ -109,7 +109,11 @@ def noised_sums(
 
 
 def _fingerprint(answer: Answer) -> bytes:
-    return hashlib.sha256(answer.values.tobytes()).digest()
+    digest = hashlib.sha256(b"row" if answer.parts is not None else b"none")
+    for indices, values in answer.parts or []:
+        digest.update(b"all" if indices is None else indices.tobytes())
+        digest.update(values.tobytes())
+    return digest.digest()
 
 
 def _add(

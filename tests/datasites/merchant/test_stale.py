@@ -75,6 +75,11 @@ def test_no_free_answer_rests_on_a_pair_that_few_bought(home: MerchantHome) -> N
     parts = free["local"].contributions(basket, everything)
     assert parts is not None
     assert not parts[lone[several]].any()
+    # A toy that few bought, put beside others, changes nothing of what those say.
+    seldom = [toy for toy in range(shop.catalogue.n_items) if lone[toy].all()]
+    assert seldom
+    with_it = Interactions.from_lists([[seldom[0], *several]], shop.catalogue.n_items)
+    np.testing.assert_array_equal(free["local"].score(with_it), free["local"].score(basket))
     np.testing.assert_allclose(
         free["local"].score(basket)[0], parts.sum(axis=0), rtol=1e-4, atol=1e-6
     )
@@ -164,9 +169,10 @@ def test_a_crash_in_the_middle_of_forgetting_is_finished(
     (home.private / "mock-published").touch()
     service = Service(home, Link(), ledger)  # type: ignore[arg-type]
     service.recover()
-    assert "alice" not in load_shop(home, load_catalogue(home)).all.shopper_ids
+    assert is_stale(home)
     service.step()
     assert not is_stale(home)
+    assert "alice" not in load_shop(home, load_catalogue(home)).all.shopper_ids
     assert "alice" not in open_shop(home).shopper_ids
 
 

@@ -28,7 +28,7 @@ def test_a_shopper_is_forgotten(tmp_path: Path) -> None:
     assert "are gone" in done.output
     assert "kim" not in done.output
     again = toyfed("datasite", "forget", "-H", place, "--json", told="kim\n")
-    assert json.loads(again.output) == {"was_here": False, "shop_open": True}
+    assert json.loads(again.output) == {"was_here": False, "shop_open": False}
     assert "--replace" in toyfed("datasite", *add, "-H", place).output
     assert "1 shopper" in toyfed("datasite", *add, "--replace", "-H", place).output
     assert toyfed("datasite", "forget", "-H", place, told="\n").exit_code == 2

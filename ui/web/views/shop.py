@@ -166,8 +166,8 @@ def _closed(home: MerchantHome, error: ToyFedError) -> None:
         return
     if is_stale(home):
         st.info(
-            "**This shop is making its lists anew**, because purchases were taken out of it. It "
-            "opens again in a moment."
+            "**This shop makes its lists anew**, because its purchases have changed. It opens "
+            "again when that is done: the datasite's service (`toyfed datasite serve`) does it."
         )
         st.button("Look again", icon=":material/refresh:")
         return

@@ -68,7 +68,7 @@ def _signed_in(shop: ServedShop, person: Person) -> Shopper:
         history=history,
         when_empty="You have bought nothing here yet, so these are toys that many families "
         "choose. With the first purchase they become personal.",
-        bought=True,
+        bought=bool(history),
     )
 
 
@@ -91,7 +91,7 @@ def _of_the_shop(shop: ServedShop) -> Shopper:
         history=history,
         when_empty="A new shopper: nothing bought yet, so these are toys that many families "
         "choose. With the first purchase they become personal.",
-        bought=True,
+        bought=bool(history),
     )
 
 

@@ -51,7 +51,7 @@ _HEAD = struct.Struct("<QQ")
 _NEW_PIDS = 0x20000000
 _DUMPABLE, _NO_NEW_PRIVS, _AMBIENT, _DEATH = 4, 38, 47, 1
 _PROCESS_CLOCK, _MONOTONIC = 2, 1
-_OVERWRITES = 2  # one does not drive out everything (measured)
+_PASSES = 2  # one does not drive out everything (measured)
 _LOADED, _READABLE, _PRESENT_PAGES = 1, 4, 1
 
 
@@ -80,6 +80,9 @@ class Program:
                 whole = last == "__init__"
                 self.modules[".".join(packages if whole else [*packages, last])] = whole, compiled
                 texts.append(text)
+            for name in list(self.modules):
+                for end in (place for place, letter in enumerate(name) if letter == "."):
+                    self.modules.setdefault(name[:end], (True, compile("", name[:end], "exec")))
             wanted = _PRELOADED - {name.partition(".")[0] for name in self.modules}
             for text in texts:
                 _preload(text, wanted)
@@ -250,7 +253,7 @@ def _serve(program: Program, pages: socket.socket, clone: ctypes.c_long) -> NoRe
         _, handles, _, _ = socket.recv_fds(pages, 1, 1)
         # What the child before brought into the processor's caches, or drove out of them, would be
         # felt: the limit of processor time tells a program that is just below it how fast it was.
-        for _ in range(_OVERWRITES):
+        for _ in range(_PASSES):
             np.add.reduce(program.ballast)
         pid = copy_process(clone, _NEW_PIDS | signal.SIGCHLD)
         if pid == 0:
@@ -331,7 +334,9 @@ def _confine(program: Program) -> None:
 def _loaded(program: Program) -> bytes:
     if program.problem:
         raise ImportError(program.problem)
-    # First: no library's name may stand in for a file of the program's own.
+    # First, and in place of what is loaded: no library stands in for a file of the program's own.
+    for name in {*program.modules} & {*sys.modules}:
+        del sys.modules[name]
     sys.meta_path.insert(0, _OwnModules(program.modules))
     module = importlib.import_module("main")
     if not callable(getattr(module, "contribution", None)):

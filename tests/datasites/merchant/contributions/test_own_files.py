@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+import time
 from pathlib import Path
 
 import numpy as np
@@ -116,7 +117,9 @@ def test_a_child_gets_the_memory_that_its_limit_says(
 
 
 @pytest.mark.attack
-def test_caches_are_written_over_before_every_child(tmp_path: Path) -> None:
+def test_caches_are_filled_anew_before_every_child(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What is left in them of the one before moves the limit of processor time (measured)."""
     from datasites.merchant.contributions.kernel import kernel_facts
 
@@ -133,3 +136,33 @@ def test_caches_are_written_over_before_every_child(tmp_path: Path) -> None:
     with nest_of(tmp_path / "code", {"main.py": main}) as nest:
         answer = nest.row(np.array([1], np.int32))
     assert answer.values[0] == pytest.approx(3 * facts.cache_bytes, abs=8)
+
+    def seconds(megabytes: int) -> float:
+        other = facts._replace(cache_bytes=megabytes << 20)
+        monkeypatch.setattr("datasites.merchant.contributions.nest.kernel_facts", lambda: other)
+        with nest_of(tmp_path / f"{megabytes}", {"main.py": main}) as nest:
+            times = []
+            for _ in range(5):
+                begun = time.monotonic()
+                assert nest.row(np.array([1], np.int32)).parts is not None
+                times.append(time.monotonic() - begun)
+        return min(times)
+
+    # It is read each time, not only there: 1.5 GB take a while.
+    assert seconds(256) > seconds(1) + 0.04
+
+
+def test_folders_need_no_init_and_own_files_go_before_what_is_loaded(tmp_path: Path) -> None:
+    files = {
+        "main.py": """
+            import random
+            from sub.deep.one import X
+            def contribution(history, state, settings):
+                return {"counts": ([0, 1], [X, random.MINE])}
+            """,
+        "sub/deep/one.py": "X = 2.0\n",
+        "random.py": "MINE = 7.0\n",
+    }
+    with nest_of(tmp_path / "code", files) as nest:
+        answer = nest.row(np.array([1], np.int32))
+    assert answer.values.tolist() == [2.0, 7.0], answer.text
