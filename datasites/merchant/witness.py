@@ -147,6 +147,7 @@ class Witnesses:
             if name in self._written:
                 self._say(name, "lost what it remembered; it is written anew", booked=True)
             return None, True
+        self._is_there(name)
         seen = self._unseal(sealed)
         if seen is None:
             self._refuse_another(name)
@@ -174,6 +175,7 @@ class Witnesses:
         except (ToyFedError, OSError):
             self._say(name, "cannot be written")
             return False
+        self._is_there(name)
         if name not in self._written:
             self._written.add(name)
             # On a full disk only a later warning is lost.
@@ -193,6 +195,12 @@ class Witnesses:
     @property
     def _object(self) -> str:
         return f"{self._email}/ledger-witness"
+
+    def _is_there(self, name: str) -> None:
+        """From now on a folder that is gone or empty is away, and not a place to begin anew in."""
+        must_be_there = getattr(self._open.get(name), "must_be_there", None)
+        if must_be_there is not None:
+            must_be_there()
 
     def _place(self, name: str) -> Place:
         if name not in self._open:

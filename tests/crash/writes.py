@@ -169,7 +169,8 @@ class Theatre(Market):
             self.stops.left = None
         for _ in range(3):
             self.pass_time()
-            self.link.sync()
+            # The share may be away in the very end, too.
+            self._by_ada(lambda: self.link.sync())
         return check_study(self, study)
 
     def _by_ada(self, act: Callable[[], Any]) -> Any:
