@@ -15,6 +15,7 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -28,7 +29,10 @@ from datasites.private import check_private_file, private_folder, read_private
 from recsys.errors import ToyFedError
 from recsys.files import atomic_write_bytes, atomic_write_text
 
-__all__ = ["finish_forgetting", "finish_in_own_process", "forget", "remembered"]
+if TYPE_CHECKING:
+    from recsys.data import Catalogue, Shop
+
+__all__ = ["finish_forgetting", "finish_in_own_process", "forget", "forgotten_stamp", "remembered"]
 
 _KEY, _LIST = "forget.key", "forgotten.txt"
 _DISK = 64  # plus the error's number: how a process ends that met a full or read-only disk
@@ -45,7 +49,7 @@ def forget(home: MerchantHome, shopper_id: str) -> bool:
     here, and is not given back. No id is logged.
     Raises: DataError if there are no purchases, or damaged ones.
     """
-    from recsys.data import read_catalogue, read_shop, write_shop
+    from recsys.data import read_catalogue, read_shop
 
     with data_turn(home):
         catalogue, _ = read_catalogue(home.data / "catalogue.parquet")
@@ -59,8 +63,7 @@ def forget(home: MerchantHome, shopper_id: str) -> bool:
         going = shop.all.shopper_ids.astype(str) == shopper_id
         if not going.any():
             return False
-        mark_stale(home)
-        write_shop(home.data / "shop.parquet", shop.rows(~going), catalogue)
+        _take_out(home, shop, going, catalogue)
     return True
 
 
@@ -72,7 +75,7 @@ def finish_forgetting(home: MerchantHome) -> bool:
     Privacy: stays at the merchant.
     Raises: DataError if the purchases are damaged.
     """
-    from recsys.data import read_catalogue, read_shop, write_shop
+    from recsys.data import read_catalogue, read_shop
 
     with data_turn(home):
         if not _hashes(home) or not (home.data / "shop.parquet").exists():
@@ -82,9 +85,25 @@ def finish_forgetting(home: MerchantHome) -> bool:
         going = remembered(home, shop.all.shopper_ids.astype(str))
         if not going.any():
             return False
-        mark_stale(home)
-        write_shop(home.data / "shop.parquet", shop.rows(~going), catalogue)
+        _take_out(home, shop, going, catalogue)
     return True
+
+
+def _take_out(
+    home: MerchantHome, shop: Shop, going: npt.NDArray[np.bool_], catalogue: Catalogue
+) -> None:
+    from recsys.data import write_shop
+
+    mark_stale(home)
+    write_shop(home.data / "shop.parquet", shop.rows(~going), catalogue)
+
+
+def forgotten_stamp(home: MerchantHome) -> int:
+    """When somebody last asked to be forgotten; 0 if nobody has."""
+    try:
+        return (home.private / _LIST).stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
 
 
 def finish_in_own_process(home: MerchantHome) -> None:

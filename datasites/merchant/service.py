@@ -32,7 +32,7 @@ from datasites.errors import (
 from datasites.merchant import apart, code, desk, fit, housekeeping, leftovers, peers, runs
 from datasites.merchant.bulletin import Bulletin
 from datasites.merchant.contributions.apart import check_loads, is_program
-from datasites.merchant.forget import finish_in_own_process
+from datasites.merchant.forget import finish_in_own_process, forgotten_stamp
 from datasites.merchant.home import MerchantHome
 from datasites.merchant.ledger import Ledger
 from datasites.merchant.retries import Retries
@@ -76,8 +76,7 @@ class Service:
         self._refit_from, self._refit_pause, self._closed = 0.0, _REFIT_PAUSE, ""
         self._stopping: Callable[[], bool] = lambda: False
         self._cut_short = False
-        # A crash may have come between the asking and the going.
-        self._may_have_to_forget = True
+        self._forgotten = -1  # nobody was looked for yet
         self._in_review: set[str] = set()
         self._waiting_for: dict[str, str] = {}
         self._fits: dict[str, int] = {}
@@ -295,9 +294,7 @@ class Service:
         if is_program(proposal.recipe):
             # Before anything is reserved, and before any shopper's data: the reason may be told.
             check_loads(self.home, job, submission.code, digest)
-        if self._may_have_to_forget:
-            finish_in_own_process(self.home)
-            self._may_have_to_forget = False
+        self._finish_forgetting()
         self.witnesses.check()
         with runs.room_taken(self.home, job, phase):
             self.ledger.reserve(
@@ -333,6 +330,13 @@ class Service:
             return "failed"
         log.info("released", job=job, arrays=sorted(outcome["arrays"]))
         return "committed"
+
+    def _finish_forgetting(self) -> None:
+        """No run sees who asked to be forgotten, should a crash have come before she was gone."""
+        stamp = forgotten_stamp(self.home)
+        if stamp != self._forgotten:
+            finish_in_own_process(self.home)
+            self._forgotten = stamp
 
     def _is_due(self, submission: Submission, order: Round) -> bool:
         """Wait until a run may be answered; False if this service is to stop before that.

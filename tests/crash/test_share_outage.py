@@ -86,6 +86,9 @@ class Share:
             assert self.theatre.live(study, "nobody", None) == {}
         finally:
             self.n = None
+            if self.away:
+                # It went in the very end, when nobody waited for it any more.
+                self._come_back()
 
 
 def outages(folder: Path, kind: str, monkeypatch: pytest.MonkeyPatch, parts: int) -> None:

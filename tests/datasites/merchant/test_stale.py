@@ -176,6 +176,21 @@ def test_a_crash_in_the_middle_of_forgetting_is_finished(
     assert "alice" not in open_shop(home).shopper_ids
 
 
+def test_no_run_sees_who_asked_while_the_service_was_up(
+    home: MerchantHome, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The command or the page that forgets may be killed, and the service goes on."""
+    service = Service(home, Link(), ledger)  # type: ignore[arg-type]
+    service._finish_forgetting()
+    with monkeypatch.context() as killed:
+        killed.setattr("recsys.data.write_shop", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            forget(home, "alice")
+    assert "alice" in load_shop(home, load_catalogue(home)).all.shopper_ids
+    service._finish_forgetting()
+    assert "alice" not in load_shop(home, load_catalogue(home)).all.shopper_ids
+
+
 def test_a_fit_finishes_forgetting_first(
     home: MerchantHome, monkeypatch: pytest.MonkeyPatch
 ) -> None:
