@@ -57,7 +57,7 @@ attack: browser ## Try to break every promise, and count: attacks, then 100,000 
 
 soak: setup ## Long life: 200 rounds, 30 merchants, doing nothing, 200 kills; an hour
 	$(RUN)/python -m benchmarks soak $(ARGS)
-	$(RUN)/python -m pytest -m soak
+	$(RUN)/python -m pytest -n 2 --dist loadgroup -m soak
 	$(RUN)/python -m tests.crash --random 200
 
 pictures: browser ## Take the pictures of the pages in docs/pictures anew

@@ -11,9 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.crash.market import Market
-from tests.crash.points import targets
-from tests.crash.soak import Soak
+from tests.crash.soak import kill_at_random
 from tests.crash.table import every_point, write_table
 
 
@@ -34,9 +32,7 @@ def main() -> None:
             print(f"{len(rows)} points, {time.monotonic() - begun:.0f} s: {asked.write}")
         if asked.random is not None:
             seed = time.time_ns() % 2**32 if asked.seed is None else asked.seed
-            print(f"seed {seed}", flush=True)
-            with Market(Path(folder) / "soak", merchants=3, targets=targets()) as market:
-                print(Soak(market, seed).run(asked.random))
+            print(kill_at_random(Path(folder), merchants=3, kills=asked.random, seed=seed))
 
 
 if __name__ == "__main__":

@@ -15,8 +15,9 @@ from pathlib import Path
 
 from tests.crash.invariants import Spending, check_all, check_books, check_study, run_states
 from tests.crash.market import Market
+from tests.crash.points import targets
 
-__all__ = ["Soak", "Tally"]
+__all__ = ["Soak", "Tally", "kill_at_random"]
 
 _PAGE = Path(__file__).with_name("page.py")
 _OPENED_IN = 5.0  # seconds on two idle cores
@@ -168,3 +169,17 @@ class Soak:
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
             )
+
+
+def kill_at_random(folder: Path, merchants: int, kills: int, seed: int) -> Tally:
+    """Open a marketplace in `folder` and kill so often in it.
+
+    Raises:
+        AssertionError: A promise was broken, or too little happened to say that none was.
+    """
+    print(f"seed {seed}", flush=True)
+    with Market(folder / "market", merchants=merchants, targets=targets()) as market:
+        tally = Soak(market, seed).run(kills)
+    assert tally.kills.total() == kills
+    assert tally.studies.total() >= 1
+    return tally
