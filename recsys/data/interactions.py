@@ -14,6 +14,12 @@ from recsys.errors import DataError
 
 __all__ = ["Interactions"]
 
+_REMEMBERED = 1 << 20
+"""Most purchases whose distinct ones are remembered: 32 MB."""
+
+_Distinct = tuple[npt.NDArray[np.intp], npt.NDArray[np.int64], npt.NDArray[np.int64]]
+"""Places of purchases, their toys, and where each shopper's begin among these."""
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Interactions:
@@ -237,20 +243,35 @@ class Interactions:
         return self._csr(np.power(decay, self.ages, dtype=np.float64).astype(np.float32))
 
     def _csr(self, weights: npt.NDArray[np.float32]) -> sp.csr_matrix:
+        kept, columns, indptr = self._distinct
+        shape = (self.n_shoppers, self.n_items)
+        # Copies: who changes a matrix in place changes it for herself alone.
+        matrix = sp.csr_matrix((weights[kept], columns.copy(), indptr.copy()), shape=shape)
+        matrix.eliminate_zeros()
+        matrix.has_sorted_indices = True
+        return matrix
+
+    @property
+    def _distinct(self) -> _Distinct:
+        """The newest purchase of each toy by each shopper, in the order of a sorted CSR matrix."""
+        found: _Distinct | None = self.__dict__.get("_found")
+        if found is None:
+            found = self._find_distinct()
+            if self.n_purchases <= _REMEMBERED:
+                # The models of a blend all ask for it, each with its own decay.
+                self.__dict__["_found"] = found
+        return found
+
+    def _find_distinct(self) -> _Distinct:
         key = self.row_index * self.n_items + self.items
         by_key = np.argsort(key, kind="stable")
         key = key[by_key]
         newest = np.ones(len(key), dtype=bool)
         newest[:-1] = key[1:] != key[:-1]
-        key, data = key[newest], weights[by_key[newest]]
+        key = key[newest]
         rows = key // self.n_items if self.n_items else key
         indptr = np.searchsorted(rows, np.arange(self.n_shoppers + 1))
-        matrix = sp.csr_matrix(
-            (data, key - rows * self.n_items, indptr), shape=(self.n_shoppers, self.n_items)
-        )
-        matrix.eliminate_zeros()
-        matrix.has_sorted_indices = True
-        return matrix
+        return by_key[newest], key - rows * self.n_items, indptr
 
     def item_counts(self) -> npt.NDArray[np.int64]:
         """Number of shoppers who bought each toy (binary per shopper), int64 [n_items].

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
+from scipy.linalg.blas import sgemm
 
 from recsys.data.interactions import Interactions
 from recsys.models.base import Recommender, chunks
@@ -121,45 +122,61 @@ class Joint:
         self._tables = _Kept(lambda tables: sp.vstack(tables, format="csr"))
 
     def write(self, products: Sequence[Product], out: Floats) -> None:
-        """Write the sum of the products over `out`, float32 [n_rows, n_items]."""
-        written = False
+        """Write the sum of the products over `out`, float32 [n_rows, n_items] in C order."""
+        assert out.flags.c_contiguous  # BLAS would write to a copy
+        assert out.dtype == np.float32
+        if len(out) == 1:
+            self._write_one(products, out)
+            return
+        sparse = [product.sparse for product in products if product.sparse is not None]
+        out_is_new = True
+        for together in _few(sparse, lambda table: int(table.nnz)):
+            rows = sp.hstack([left for left, _ in together], format="csr")
+            tables = self._tables.of([right for _, right in together])
+            found = (rows @ tables).astype(np.float32, copy=False)
+            if out_is_new:
+                found.toarray(out=out)
+                out_is_new = False
+            else:
+                out += found.toarray()
+        if out_is_new:
+            out.fill(0)
+        for shoppers, toys in self._dense(products):
+            _add_product(shoppers, toys, out)
+        _add_rest(products, out)
+
+    def _write_one(self, products: Sequence[Product], out: Floats) -> None:
+        # Of one shopper only few toys have a sparse score: laying tables together, and rows out
+        # in full, would take longer than the rest.
+        out.fill(0)
+        for shoppers, toys in self._dense(products):
+            out += shoppers @ toys
+        for product in products:
+            if product.sparse is not None:
+                out[0, product.sparse_scores.indices] += product.sparse_scores.data
+        _add_rest(products, out)
+
+    def _dense(self, products: Sequence[Product]) -> Iterator[tuple[Floats, Floats]]:
+        """Both sides of the dense parts, laid together: [n_rows, k] and [k, n_items]."""
         dense = [product.dense for product in products if product.dense is not None]
         for together in _few(dense, lambda toys: int(toys.size)):
             shoppers = np.hstack([left for left, _ in together])
-            toys = self._toys.of([right for _, right in together], alone=np.transpose)
-            if written:
-                out += shoppers @ toys
-            else:
-                np.matmul(shoppers, toys, out=out)
-            written = True
-        one = len(out) == 1
-        for product in products if one else ():
-            if product.sparse is not None:
-                # Of one shopper only few toys have a score here: laying tables together, and rows
-                # out in full, would take longer than the rest.
-                if not written:
-                    out.fill(0)
-                    written = True
-                out[0, product.sparse_scores.indices] += product.sparse_scores.data
-        sparse = [part.sparse for part in products if part.sparse is not None and not one]
-        for together in _few(sparse, lambda table: int(table.nnz)):
-            rows = sp.hstack([left for left, _ in together], format="csr")
-            found = rows @ self._tables.of([right for _, right in together])
-            if written:
-                out += found.toarray()
-            else:
-                found.toarray(out=out)
-            written = True
-        plain = [one.table[0] @ one.table[1] for one in products if one.table is not None]
-        plain += [one.constant for one in products if one.constant is not None]
-        for addend in plain:
-            if written:
-                out += addend
-            else:
-                out[:] = addend
-            written = True
-        if not written:
-            out.fill(0)
+            yield shoppers, self._toys.of([right for _, right in together], alone=np.transpose)
+
+
+def _add_product(left: Floats, right: Floats, out: Floats) -> None:
+    """out += left @ right, without another array as large as `out`."""
+    if left.shape[1] and out.size:
+        # BLAS counts in columns, so that what it sees are the transposes.
+        sgemm(1.0, right.T, left.T, beta=1.0, c=out.T, overwrite_c=True)
+
+
+def _add_rest(products: Sequence[Product], out: Floats) -> None:
+    for product in products:
+        if product.table is not None:
+            out += product.table[0] @ product.table[1]
+        if product.constant is not None:
+            out += product.constant
 
 
 class _Kept:

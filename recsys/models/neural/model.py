@@ -114,7 +114,7 @@ class TwoTower(LinearRecommender):
     def _profiles(self, recency: list[sp.csr_matrix]) -> list[sp.csr_matrix]:
         """Each block's part of the shoppers' vectors, csr [n_rows, *]."""
         assert self._features is not None  # score checked that fit was called
-        gains = self._weights["gains"][:-1].reshape(len(BLOCKS), len(DECAYS))
+        gains = self._weights["gains"][:-1].reshape(len(BLOCKS), len(DECAYS)).astype(np.float32)
         return [
             sum(gain * weights for gain, weights in zip(of_block, recency, strict=True)) @ rows
             for of_block, rows in zip(gains, self._features.blocks, strict=True)
