@@ -9,6 +9,7 @@ import pytest
 
 from datasites.merchant import MerchantHome, add_data
 from recsys.data import read_marketplace, synthesize, write_marketplace
+from tests.ui.api.world import World
 from tests.ui.web.market import BARE, SHOP, join, make_home, write_purchases
 
 
@@ -31,3 +32,8 @@ def homes(tmp_path: Path, _joined: Path) -> dict[str, MerchantHome]:
         shutil.copytree(_joined / folder, tmp_path / folder)
         found[name] = MerchantHome.open(tmp_path / folder)
     return found
+
+
+@pytest.fixture
+def world(homes: dict[str, MerchantHome]) -> World:
+    return World(homes)
