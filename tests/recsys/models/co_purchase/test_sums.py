@@ -198,3 +198,37 @@ def test_toys_are_paired_with_their_nearest_of_all_and_twins_in_order() -> None:
     nearest = np.argsort(-cosines, axis=1, kind="stable")[:, 0]
     listed = set(map(tuple, pair_cells(catalogue, 1).toys.tolist()))
     assert {(min(i, j), max(i, j)) for i, j in enumerate(nearest.tolist())} <= listed
+
+
+@pytest.mark.parametrize("titles", [["train"], ["train", "", "puzzle box"]])
+def test_a_large_catalogue_is_compared_by_its_rarer_words(
+    titles: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    n_items = 120
+    words = [f"{titles[toy % len(titles)]} word{toy // 6} red" for toy in range(n_items)]
+    catalogue = toy_catalogue(n_items, title=words)
+    whole = pair_cells(catalogue, 3)
+    monkeypatch.setattr("recsys.models.co_purchase.cells.COMPARED", n_items - 1)
+    monkeypatch.setattr("recsys.models.co_purchase.cells._STEPS", 500)
+    # Words that six toys share fit in; "red", which all have, adds nothing that tells them apart.
+    some = pair_cells(catalogue, 3)
+    listed = set(map(tuple, some.toys[: some.n_listed].tolist()))
+    assert some.n_cells == whole.n_cells
+    assert {(6 * group, 6 * group + len(titles)) for group in range(20)} <= listed
+    assert np.isin(some.keys, whole.keys).mean() > 0.9
+    found = dict(zip(whole.keys.tolist(), whole.similarity.tolist(), strict=False))
+    alike = [
+        (found[k], s)
+        for k, s in zip(some.keys.tolist(), some.similarity, strict=False)
+        if k in found
+    ]
+    np.testing.assert_allclose(*map(np.array, zip(*alike, strict=True)), atol=1e-6)
+
+
+def test_a_large_catalogue_whose_toys_share_only_common_words_lists_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("recsys.models.co_purchase.cells.COMPARED", 4)
+    blank = [""] * N_ITEMS
+    catalogue = toy_catalogue(title=["red"] * N_ITEMS, category_path=blank, brand=blank)
+    assert pair_cells(catalogue, 2).n_listed == 0
