@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from typing import Annotated, Any, Literal
 
@@ -33,6 +34,8 @@ __all__ = [
 ]
 
 _MOST_BYTES = 1 << 20
+MOST_RELEASE_BYTES = 120 << 20
+"""Arrays of one phase: sealed they have to fit an answer of 128 MB."""
 _LEAST_MU, _MOST_MU = 1e-9, 1e3
 _LEAST_RATE = 1e-6
 _MOST_KINDS_OF_STEPS = 16  # each takes the merchant up to a second to account for
@@ -82,6 +85,11 @@ class ArraySpec(_Strict):
     shape: tuple[Annotated[int, Field(ge=0, le=100_000_000)], ...]
     dtype: Literal["float32", "float64", "int64"]
 
+    @property
+    def nbytes(self) -> int:
+        """Size of the array in bytes."""
+        return math.prod(self.shape) * (4 if self.dtype == "float32" else 8)
+
 
 class Phase(_Strict):
     """One run at each merchant: what it releases and the privacy events that this costs."""
@@ -100,6 +108,13 @@ class Phase(_Strict):
     def _outputs(cls, value: tuple[ArraySpec, ...]) -> tuple[ArraySpec, ...]:
         if len({spec.name for spec in value}) != len(value):
             raise ValueError("expected arrays of different names; two share one")
+        size = sum(spec.nbytes for spec in value)
+        if size > MOST_RELEASE_BYTES:
+            raise ValueError(
+                f"expected at most {MOST_RELEASE_BYTES >> 20} MB of arrays in one phase, which is "
+                f"what an answer carries; found {-(-size >> 20)} MB. Take fewer factors, or "
+                "release embeddings instead of statistics"
+            )
         return value
 
     @field_validator("events")

@@ -32,5 +32,7 @@ def _in_words(part: Any) -> str:
             return f"{name} is not a setting here"
         case "string_pattern_mismatch" if place.endswith("email"):
             return f"{name} should be an address such as toys@shop.example"
+    if part["type"] in ("tuple_type", "list_type"):
+        return f"{name} should be a list in square brackets"
     said = str(part["msg"]).removeprefix("Value error, ").replace("Input should", "should")
     return f"{name}: {said}"

@@ -224,6 +224,11 @@ def review(home: MerchantHome, ledger: Ledger, study: str) -> Review:
             f"it would bring this datasite to epsilon {after:.3g}, above its budget of "
             f"{budget.epsilon:.3g} at delta {budget.delta:g}"
         )
+    elif request.status == "pending":
+        try:
+            ledger.check_room(proposal.events())  # also what all periods together may cost
+        except BudgetError as error:
+            problems.append(str(error).rstrip("."))
     return Review(
         request=request,
         shipped=shipped,
@@ -286,7 +291,7 @@ def approve(
     found = review(home, ledger, study)
     request = found.request
     if found.problems:
-        kind = BudgetError if "above its budget" in found.problems[-1] else ReviewError
+        kind = BudgetError if "budget" in found.problems[-1] else ReviewError
         raise kind(f"'{study}' cannot be approved: {'; '.join(found.problems)}.")
     if not found.shipped and found.noised_here and not read_foreign_code:
         raise ReviewError(

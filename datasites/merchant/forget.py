@@ -8,14 +8,13 @@ nothing is served until the blend was fitted again (`datasites.merchant.fit.refi
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import os
+import re
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -23,48 +22,134 @@ import numpy.typing as npt
 from datasites.errors import DatasiteError, SettingsError
 from datasites.merchant.home import MerchantHome
 from datasites.merchant.lifeline import end_with_parent
-from datasites.merchant.stale import data_turn, mark_stale
+from datasites.merchant.stale import data_turn, mark_stale, sweep_copies
 from datasites.merchant.trouble import DISK_TROUBLES
 from datasites.private import check_private_file, private_folder, read_private
 from recsys.errors import ToyFedError
 from recsys.files import atomic_write_bytes, atomic_write_text
 
-if TYPE_CHECKING:
-    from recsys.data import Catalogue, Shop
-
-__all__ = ["finish_forgetting", "finish_in_own_process", "forget", "forgotten_stamp", "remembered"]
+__all__ = [
+    "finish_forgetting",
+    "finish_in_own_process",
+    "forget",
+    "forget_all",
+    "forgotten_stamp",
+    "remembered",
+    "take_back",
+    "take_over",
+]
 
 _KEY, _LIST = "forget.key", "forgotten.txt"
 _DISK = 64  # plus the error's number: how a process ends that met a full or read-only disk
 
 
 def forget(home: MerchantHome, shopper_id: str) -> bool:
-    """Take a shopper out of this datasite's purchases; whether she was there.
+    """Take a shopper out of this datasite's purchases; whether she was there. See `forget_all`."""
+    return forget_all(home, [shopper_id])[0]
 
-    Her id is kept as a keyed hash alone, so that a later file of purchases leaves her out. Doing
-    it again changes nothing; a crash in the middle leaves the old purchases or the new ones. What
-    is served was learned from her too, so nothing is until `refit` has been called.
+
+def forget_all(home: MerchantHome, shopper_ids: Sequence[str]) -> list[bool]:
+    """Take shoppers out of this datasite's purchases; for each, whether she was there.
+
+    Ids are read as those of a file of purchases are: trimmed, and 7.0 is also 7. They are kept as
+    keyed hashes alone, so that a later file of purchases leaves them out. Doing it again changes
+    nothing; a crash in the middle leaves the old purchases or the new ones. What is served was
+    learned from them too, so nothing is until `refit` has been called.
 
     Privacy: stays at the merchant. Nothing is booked: the ledger's guarantee holds for whoever was
     here, and is not given back. No id is logged.
-    Raises: DataError if there are no purchases, or damaged ones.
+    Raises: DataError for damaged purchases, or for what cannot be an id; nobody is taken out then.
     """
-    from recsys.data import read_catalogue, read_shop
+    from recsys.data import read_catalogue, read_shop, write_shop
 
+    asked = [_forms(one) for one in shopper_ids]
     with data_turn(home):
+        sweep_copies(home)
+        if not (home.data / "shop.parquet").exists():
+            hashed = _hasher(home)
+            _note(home, _hashes(home) | {hashed(form) for forms in asked for form in forms})
+            return [False for _ in asked]
         catalogue, _ = read_catalogue(home.data / "catalogue.parquet")
         shop = read_shop(home.data / "shop.parquet", catalogue)
-        hashed = _hash(home, shopper_id)
-        known = _hashes(home)
-        if hashed not in known:
-            # First: if this ends here, the next file of purchases still leaves her out.
-            lines = "\n".join(sorted(known | {hashed})) + "\n"
-            atomic_write_text(home.private / _LIST, lines, mode=0o600)
-        going = shop.all.shopper_ids.astype(str) == shopper_id
-        if not going.any():
-            return False
-        _take_out(home, shop, going, catalogue)
-    return True
+        here = shop.all.shopper_ids.astype(str)
+        known = set(here.tolist())
+        present = [[form for form in forms if form in known][:1] for forms in asked]
+        going = np.isin(here, [form for forms in present for form in forms])
+        if going.any():
+            # First: whatever comes next, nothing that was learned from them is served any more.
+            mark_stale(home)
+        hashed = _hasher(home)
+        noted = _hashes(home)
+        pairs = zip(asked, present, strict=True)
+        new = {hashed(form) for forms, found in pairs for form in found or forms} - noted
+        if new:
+            # Before the purchases: if this ends here, the next fit or run takes them out.
+            _note(home, noted | new)
+        if going.any():
+            write_shop(home.data / "shop.parquet", shop.rows(~going), catalogue)
+    return [bool(found) for found in present]
+
+
+def take_back(home: MerchantHome, shopper_ids: Sequence[str]) -> list[bool]:
+    """Forget that shoppers asked to be forgotten: later files keep them; whether each had asked.
+
+    For customers who have come back. Their purchases are not: a file has to be added that has them.
+
+    Raises: DataError for what cannot be an id.
+    """
+    asked = [_forms(one) for one in shopper_ids]
+    with data_turn(home):
+        noted = _hashes(home)
+        if not noted:
+            return [False for _ in asked]
+        hashed = _hasher(home)
+        found = [{hashed(form) for form in forms} & noted for forms in asked]
+        left = noted.difference(*found)
+        if left != noted:
+            _note(home, left)
+    return [bool(one) for one in found]
+
+
+def take_over(home: MerchantHome, earlier: MerchantHome) -> int:
+    """Remember at a new datasite who asked to be forgotten at an earlier one; how many did.
+
+    Raises: SettingsError if the list of one of them cannot be used, or if this one has its own.
+    """
+    noted = _hashes(earlier)
+    if not noted:
+        return 0
+    key = _key(earlier)
+    file = private_folder(home.private / "keys") / _KEY
+    if file.exists() or (home.private / _LIST).exists():
+        raise SettingsError("expected a new datasite, found one that has forgotten shoppers itself")
+    atomic_write_bytes(file, key, 0o600)
+    _note(home, noted)
+    return len(noted)
+
+
+def _forms(shopper_id: str) -> list[str]:
+    """An id as a file's reader would have it, and as it would if its column held numbers."""
+    import pyarrow as pa
+
+    from recsys.data.values import MOST_ID, as_ids
+    from recsys.errors import DataError
+
+    try:
+        text, missing = as_ids(pa.array([shopper_id], type=pa.string()))
+    except (UnicodeError, pa.ArrowException):
+        raise DataError("expected a shopper's id as text in UTF-8, found other bytes") from None
+    plain = str(text[0])
+    if missing[0] or len(plain) > MOST_ID:
+        raise DataError(
+            f"expected a shopper's id of 1 to {MOST_ID} characters, found none or a longer one"
+        )
+    whole = re.fullmatch(r"(-?\d{1,18})\.0+", plain)
+    return [plain, whole[1]] if whole else [plain]
+
+
+def _note(home: MerchantHome, hashes: Iterable[str]) -> None:
+    lines = "".join(f"{one}\n" for one in sorted(hashes))
+    atomic_write_text(home.private / _LIST, lines, mode=0o600)
 
 
 def finish_forgetting(home: MerchantHome) -> bool:
@@ -75,27 +160,20 @@ def finish_forgetting(home: MerchantHome) -> bool:
     Privacy: stays at the merchant.
     Raises: DataError if the purchases are damaged.
     """
-    from recsys.data import read_catalogue, read_shop
+    from recsys.data import read_catalogue, read_shop, write_shop
 
     with data_turn(home):
         if not _hashes(home) or not (home.data / "shop.parquet").exists():
             return False
+        sweep_copies(home)
         catalogue, _ = read_catalogue(home.data / "catalogue.parquet")
         shop = read_shop(home.data / "shop.parquet", catalogue)
         going = remembered(home, shop.all.shopper_ids.astype(str))
         if not going.any():
             return False
-        _take_out(home, shop, going, catalogue)
+        mark_stale(home)
+        write_shop(home.data / "shop.parquet", shop.rows(~going), catalogue)
     return True
-
-
-def _take_out(
-    home: MerchantHome, shop: Shop, going: npt.NDArray[np.bool_], catalogue: Catalogue
-) -> None:
-    from recsys.data import write_shop
-
-    mark_stale(home)
-    write_shop(home.data / "shop.parquet", shop.rows(~going), catalogue)
 
 
 def forgotten_stamp(home: MerchantHome) -> int:
@@ -129,11 +207,15 @@ def finish_in_own_process(home: MerchantHome) -> None:
 def remembered(home: MerchantHome, shopper_ids: Iterable[str]) -> npt.NDArray[np.bool_]:
     """Bool [n], which of these shoppers asked to be forgotten. Privacy: stays at the merchant."""
     known = _hashes(home)
-    return np.array([bool(known) and _hash(home, one) in known for one in shopper_ids], dtype=bool)
+    if not known:
+        return np.array([False for _ in shopper_ids], dtype=bool)
+    hashed = _hasher(home)
+    return np.array([hashed(one) in known for one in shopper_ids], dtype=bool)
 
 
-def _hash(home: MerchantHome, shopper_id: str) -> str:
-    return hmac.new(_key(home), shopper_id.encode(), hashlib.sha256).hexdigest()
+def _hasher(home: MerchantHome) -> Callable[[str], str]:
+    key = _key(home)
+    return lambda shopper_id: hmac.digest(key, shopper_id.encode(), "sha256").hex()
 
 
 def _key(home: MerchantHome) -> bytes:

@@ -12,6 +12,7 @@ import os
 import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -187,9 +188,12 @@ def check_state(folder: Path, expected: Sequence[DeclaredArray]) -> None:
         raise GateError(f"Expected {STATE_FILE if specs else 'no state'}, found {found}")
     if not specs:
         return
-    with open(folder / STATE_FILE, "rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        head = file.read(8 + _MAX_HEADER)
+    try:
+        with open(folder / STATE_FILE, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            head = file.read(8 + _MAX_HEADER)
+    except IsADirectoryError:
+        raise GateError(f"Expected {STATE_FILE} to be a plain file, found a folder") from None
     _check_header(head, size, specs, STATE_FILE)
 
 
@@ -319,6 +323,9 @@ def _check_header(head: bytes, size: int, specs: Sequence[ArraySpec], file: str)
         raise GateError(f"Expected {expected} bytes of arrays in {file}, found {found}")
     for spec in specs:
         _check_entry(header[spec.name], spec, end, file)
+    spans = sorted(header[spec.name]["data_offsets"] for spec in specs)
+    if any(later[0] != earlier[1] for earlier, later in pairwise(spans)):
+        raise GateError(f"Expected the arrays of {file} one after the other, found them otherwise")
 
 
 def _check_arrays(data: bytes, declared: Declaration) -> dict[str, np.ndarray]:

@@ -6,16 +6,19 @@ import json
 import os
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 from datasites.merchant.home import MerchantHome
 from recsys.files import atomic_write_text
 
-__all__ = ["Heartbeat", "read_beat"]
+__all__ = ["Heartbeat", "ServiceState", "read_beat", "service_state"]
 
 # Each is a write that waits for the disk; a page calls a service silent after half a minute.
 _EVERY_SECONDS = 10.0
+SILENT_SECONDS = 30.0
+_HOW = "Start it with `toyfed datasite serve`."
 
 
 def read_beat(home: MerchantHome) -> dict[str, Any]:
@@ -27,6 +30,53 @@ def read_beat(home: MerchantHome) -> dict[str, Any]:
         return {}
     except (OSError, ValueError, AttributeError):
         return {"state": "not known", "detail": "service.json is damaged; a service renews it"}
+
+
+@dataclass(frozen=True)
+class ServiceState:
+    """What to tell the merchant about the service: a word, how it stands, and what to do."""
+
+    text: str
+    how: Literal["well", "odd", "bad", "off"]
+    detail: str = ""
+
+
+def service_state(home: MerchantHome, busy: bool) -> ServiceState:
+    """Read the heartbeat, and see whether its process still lives.
+
+    Args:
+        busy: whether a run is under way; the service does not beat while it waits for one.
+    """
+    try:
+        beat = json.loads(home.heartbeat.read_text(encoding="utf-8"))
+        state, pid, at = beat["state"], int(beat["pid"]), datetime.fromisoformat(beat["at"])
+        silent = (datetime.now(UTC) - at).total_seconds()
+        detail = str(beat.get("detail", ""))
+    except FileNotFoundError:
+        return ServiceState("never started", "off", _HOW)
+    except (OSError, ValueError, KeyError, TypeError):
+        return ServiceState("state not readable", "odd", _HOW)
+    if state == "stopped":
+        return ServiceState("stopped", "off", _HOW)
+    if not _alive(pid):
+        return ServiceState("ended unexpectedly", "bad", _HOW)
+    if busy:
+        return ServiceState("running approved code", "well")
+    if state == "troubled":
+        return ServiceState("has trouble", "odd", detail)
+    if silent > SILENT_SECONDS + 10 * home.settings.poll_seconds:
+        return ServiceState("is silent", "odd", f"Last sign {silent / 60:.0f} min ago.")
+    return ServiceState("is running", "well")
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 class Heartbeat:

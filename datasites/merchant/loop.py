@@ -58,16 +58,26 @@ def serve(
     with _only_one(home):
         begun()
         service: Service | None = None
+        said: set[tuple[str, str]] = set()
         pulse, pace, trouble = Heartbeat(home), Pace(home.settings.poll_seconds), ""
+
+        def alive() -> None:
+            with contextlib.suppress(OSError):
+                pulse.beat("running")
+
+        alive()  # a first pass may take hours: it runs what waited
         while True:
             try:
                 if service is None:
                     ledger = Ledger.open(home.ledger_path)
                     # Before our keys are shown in the share: they might push another's aside.
-                    Witnesses(home, ledger).check()
+                    witnesses = Witnesses(home, ledger, said=said)
+                    witnesses.check()
                     link = MerchantLink(home.settings.email, home.root, home.settings.share)
-                    service = Service(home, link, ledger)
-                    service.recover()
+                    fresh = Service(home, link, ledger, witnesses)
+                    fresh.alive = alive
+                    fresh.recover()
+                    service = fresh
                 if service.step(lambda: stopping or (stop is not None and stop())):
                     pace.moved()
                 trouble = service.trouble

@@ -32,6 +32,7 @@ from recsys.files import atomic_write_bytes, atomic_write_text
 
 __all__ = [
     "check_state",
+    "discard",
     "execute",
     "has_release",
     "prepare",
@@ -122,10 +123,28 @@ def execute(
     Raises SandboxError or GateError with the reason for the merchant's eyes.
     """
     folder = _folder(home, job)
+    try:
+        return _execute(home, folder, job, code_folder, code_sha256, phase, cancelled)
+    finally:
+        for part in ("inputs", "output"):
+            shutil.rmtree(folder / part, ignore_errors=True)
+
+
+def _execute(
+    home: MerchantHome,
+    folder: Path,
+    job: str,
+    code_folder: Path,
+    code_sha256: str,
+    phase: Phase,
+    cancelled: Callable[[], bool] | None,
+) -> dict[str, Any]:
+    declared = _declaration(phase)
     limits = sandbox.Limits(
         memory_mb=home.settings.memory_mb,
         wall_seconds=home.settings.wall_seconds,
         cpu_seconds=home.settings.wall_seconds,
+        output_mb=max(sandbox.Limits.output_mb, (declared.nbytes >> 20) + 2),
     )
     recipe = json.loads((folder / "inputs" / "job" / "job.json").read_text())["recipe"]
     with heavy_work(cancelled=cancelled), contextlib.ExitStack() as broken_off:
@@ -167,12 +186,10 @@ def execute(
         raise SandboxError("the code ended with an error" if failed else outcome.reason)
     try:
         # Encoded afresh: nothing of the code's own file layout leaves.
-        released = gate.read_release(folder / "output", _declaration(phase)).array_bytes()
+        released = gate.read_release(folder / "output", declared).array_bytes()
     except GateError as error:
         _note_outcome(folder, facts | {"ok": False, "reason": str(error)})
         raise
-    finally:
-        shutil.rmtree(folder / "inputs", ignore_errors=True)
     booked = {
         "arrays": {spec.name: list(spec.shape) for spec in phase.outputs},
         "sha256": hashlib.sha256(released).hexdigest(),
@@ -182,8 +199,12 @@ def execute(
     atomic_write_bytes(folder / _ARRAYS, released)
     atomic_write_text(folder / _FACTS, json.dumps(booked))
     _note_outcome(folder, facts)
-    shutil.rmtree(folder / "output", ignore_errors=True)
     return booked
+
+
+def discard(home: MerchantHome, job: str) -> None:
+    """Remove what was prepared for a run that did not begin."""
+    shutil.rmtree(_folder(home, job), ignore_errors=True)
 
 
 def wait_until_due(home: MerchantHome, job: str, given_up: Callable[[], bool]) -> bool:

@@ -23,7 +23,6 @@ import structlog
 
 from datasites.errors import (
     DatasiteError,
-    GateError,
     LedgerError,
     ReviewError,
     SandboxError,
@@ -36,9 +35,10 @@ from datasites.merchant.forget import finish_in_own_process, forgotten_stamp
 from datasites.merchant.home import MerchantHome
 from datasites.merchant.ledger import Ledger
 from datasites.merchant.retries import Retries
+from datasites.merchant.stale import purchases_stamp
 from datasites.merchant.trouble import in_words
 from datasites.merchant.witness import Witnesses
-from datasites.protocol import Proposal, Result, Round, parse_message
+from datasites.protocol import Phase, Proposal, Result, Round, parse_message
 from datasites.recipes.states import state_arrays
 from recsys.errors import ArtifactError
 from recsys.files import atomic_write_text
@@ -76,7 +76,8 @@ class Service:
         self._refit_from, self._refit_pause, self._closed = 0.0, _REFIT_PAUSE, ""
         self._stopping: Callable[[], bool] = lambda: False
         self._cut_short = False
-        self._forgotten = -1  # nobody was looked for yet
+        self._forgotten: object = None  # nobody was looked for yet
+        self.alive: Callable[[], None] = lambda: None
         self._in_review: set[str] = set()
         self._waiting_for: dict[str, str] = {}
         self._fits: dict[str, int] = {}
@@ -147,18 +148,20 @@ class Service:
                     # An answer that cannot be given is one job's matter, not everybody's.
                     self._retries.failed(submission.job)
                     log.warning("not answered", job=submission.job, reason=str(error))
+        if self._cut_short:
+            # What is held back would be told by whatever changes on the share now; all that waits
+            # to be sent is kept.
+            return answered
         if answered:
             self.link.sync()
             housekeeping.tidy_runs(self.home, self.ledger, self.link.is_settled)
-        # Also what is decided here must not be forgotten with a restore, such as a revoked peer;
-        # not where a stop cut short what is held back, because a peer sees when a witness changes.
-        if not self._cut_short:
-            self.witnesses.keep_if_moved()
+        # Also what is decided here must not be forgotten with a restore, such as a revoked peer.
+        self.witnesses.keep_if_moved()
         return answered
 
     @property
     def trouble(self) -> str:
-        """What this machine keeps a job waiting for, in words; empty if nothing."""
+        """What keeps a job waiting that the merchant could mend, in words; empty if nothing."""
         return next(iter(self._waiting_for.values()), self._closed)
 
     def _undecided(self) -> set[str]:
@@ -233,7 +236,7 @@ class Service:
                 self._tell("refused", submission, str(error))
                 return self._answer(submission, "refused", "it could not be run here", {})
             # The share is away, the disk is full: the job stays queued and is tried again.
-            if isinstance(error, OSError):
+            if not isinstance(error, StateGoneError):
                 self._waiting_for[submission.job] = in_words(error)
             self._tell("postponed", submission, in_words(error))
             return False
@@ -280,6 +283,46 @@ class Service:
 
     def _run(self, submission: Submission, order: Round) -> str:
         proposal, phase = desk.check_round(self.home, self.ledger, submission, order)
+        try:
+            digest = self._reserve(submission, order, proposal, phase)
+        except BaseException:
+            # Refused, or tried again from the start: a state may be large, and others may follow.
+            if self.ledger.state_of(submission.job) is None:
+                runs.discard(self.home, submission.job)
+            raise
+        job = submission.job
+        log.info("running", job=job, phase=phase.name)
+
+        def cancelled() -> bool:
+            # Revoking a study ends its runs in the ledger.
+            return self.ledger.state_of(job) != "reserved" or not self._hears(submission.sender)
+
+        outcome: dict[str, Any] | None = None
+        problem = ""
+        try:
+            outcome = runs.execute(
+                self.home, job, submission.code, digest, phase, cancelled=cancelled
+            )
+        except LedgerError:
+            raise
+        except DatasiteError as error:
+            problem = str(error)
+        if not self._is_due(submission, order):
+            return _HELD
+        if outcome is None:
+            if self.ledger.state_of(job) == "reserved":
+                self.ledger.fail(job, problem)
+            log.warning("run failed", job=job, reason=problem)
+            return "failed"
+        if not self._commit(job, outcome):
+            return "failed"
+        log.info("released", job=job, arrays=sorted(outcome["arrays"]))
+        return "committed"
+
+    def _reserve(
+        self, submission: Submission, order: Round, proposal: Proposal, phase: Phase
+    ) -> str:
+        """Everything that a run needs, then its cost: from here on it counts. The code's digest."""
         job = submission.job
         inputs = runs.prepare(self.home, job, proposal, phase)
         if order.state is not None:
@@ -305,38 +348,15 @@ class Service:
                 code_sha256=digest,
                 params_sha256=proposal.sha256,
             )
-        log.info("running", job=job, phase=phase.name)
-
-        def cancelled() -> bool:
-            # Revoking a study ends its runs in the ledger.
-            return self.ledger.state_of(job) != "reserved" or not self._hears(submission.sender)
-
-        outcome: dict[str, Any] | None = None
-        problem = ""
-        try:
-            outcome = runs.execute(
-                self.home, job, submission.code, digest, phase, cancelled=cancelled
-            )
-        except (SandboxError, GateError) as error:
-            problem = str(error)
-        if not self._is_due(submission, order):
-            return _HELD
-        if outcome is None:
-            if self.ledger.state_of(job) == "reserved":
-                self.ledger.fail(job, problem)
-            log.warning("run failed", job=job, reason=problem)
-            return "failed"
-        if not self._commit(job, outcome):
-            return "failed"
-        log.info("released", job=job, arrays=sorted(outcome["arrays"]))
-        return "committed"
+        return digest
 
     def _finish_forgetting(self) -> None:
-        """No run sees who asked to be forgotten, should a crash have come before she was gone."""
-        stamp = forgotten_stamp(self.home)
+        """No run sees who asked to be forgotten, should a crash have come before she was gone, or
+        an older file of purchases have been put back."""
+        stamp = forgotten_stamp(self.home), purchases_stamp(self.home)
         if stamp != self._forgotten:
             finish_in_own_process(self.home)
-            self._forgotten = stamp
+            self._forgotten = forgotten_stamp(self.home), purchases_stamp(self.home)
 
     def _is_due(self, submission: Submission, order: Round) -> bool:
         """Wait until a run may be answered; False if this service is to stop before that.
@@ -345,6 +365,7 @@ class Service:
         """
 
         def given_up() -> bool:
+            self.alive()
             gone = self.ledger.is_revoked(order.study) or not self._hears(submission.sender)
             return gone or self._stopping()
 

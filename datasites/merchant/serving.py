@@ -1,6 +1,6 @@
 """What a merchant's pages serve from: the newest blend, its components, and the catalogue.
 
-    serving/current.json           which bundle, weights, settings of each component
+    serving/current.json           which bundle, its arrays, weights, and the purchases behind it
     serving/STUDY-DIGEST.npz       what the merchant's own components learned, whole, and what at
                                    least three shoppers stand behind (`many-...`)
     serving/stale                  not to be served until it was fitted again
@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from datasites.errors import SettingsError
 from datasites.merchant.fit import Mix, own_components, shared_components
 from datasites.merchant.home import MerchantHome
-from datasites.merchant.stale import BUNDLE_FORMAT, is_stale
+from datasites.merchant.stale import BUNDLE_FORMAT, is_stale, purchases_digest
 from datasites.merchant.stock import read_stock
 from datasites.merchant.store import load_catalogue, load_shop
 from datasites.private import damaged, read_private
@@ -39,7 +39,10 @@ __all__ = ["Filters", "ServedShop", "Suggestion", "open_shop", "write_bundle"]
 
 _MANY = "many-"
 _BUNDLE = re.compile(r"[a-z0-9][a-z0-9-]{0,120}\.npz")
-_MEND = "Put private/serving back from a backup; the next model that arrives writes it anew."
+_MEND = (
+    "Remove private/serving/current.json or put it back from a backup; the next model that arrives "
+    "writes it anew."
+)
 
 
 def write_bundle(
@@ -54,6 +57,8 @@ def write_bundle(
     Args:
         components: the merchant's own, fitted.
         of_many: the same without what few shoppers stand behind.
+
+    Called in the `data_turn` in which the purchases are those that the components were fitted on.
     """
     arrays = {
         f"{prefix}{name}|{key}": array
@@ -70,7 +75,9 @@ def write_bundle(
     facts = {
         "format": BUNDLE_FORMAT,
         "study": study,
+        "purchases": purchases_digest(home),
         "bundle": name,
+        "arrays": sorted(arrays),
         "alone": dict(mix.alone),
         "federated": dict(mix.federated),
         "units": dict(mix.units),
@@ -147,6 +154,7 @@ def _current(data: bytes) -> dict[str, Any]:
         raise ValueError("not a bundle of this folder")
     for weights in ("alone", "federated", "units"):
         facts[weights] = {str(name): float(one) for name, one in facts[weights].items()}
+    facts["arrays"] = [str(name) for name in facts["arrays"]]
     return facts
 
 
@@ -182,6 +190,8 @@ def open_shop(home: MerchantHome) -> ServedShop:
         ) from None
     catalogue = load_catalogue(home)
     try:
+        if sorted(stored) != facts["arrays"]:
+            raise KeyError
         own = {
             name: component.restore(_arrays_of(stored, name), catalogue)
             for name, component in own_components().items()

@@ -1,21 +1,25 @@
 """Whether what the pages serve was learned from purchases that are no longer here.
 
-    serving/stale    from the moment in which purchases go, until a fit has seen what is left
+    serving/stale           from the moment in which purchases go, until a fit has seen what is left
+    serving/current.json    names the very purchases that it was fitted on: an older one that is put
+                            back from a copy is not served either
 
-While the mark is there nothing is served. Fitting again releases nothing and needs no new model.
+While that is so nothing is served. Fitting again releases nothing and needs no new model.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 from datasites.merchant.home import MerchantHome
 from datasites.protocol import safe_name
-from recsys.files import atomic_write_text
+from recsys.files import atomic_write_text, sweep_leftovers
 
 __all__ = [
     "BUNDLE_FORMAT",
@@ -23,18 +27,21 @@ __all__ = [
     "has_open_shop",
     "is_stale",
     "mark_stale",
+    "purchases_digest",
     "purchases_stamp",
     "stale_study",
+    "sweep_copies",
     "take_mark_away",
     "turn",
 ]
 
-BUNDLE_FORMAT = 2
+BUNDLE_FORMAT = 3
 """Of a serving bundle; older ones lack what may be shown to anybody, and are made anew."""
 
 Stamp = tuple[int, int, int]
 
 _LOCK, _MARK = "data.lock", "stale"
+_digests: dict[Path, tuple[Stamp, str]] = {}
 
 
 @contextlib.contextmanager
@@ -66,6 +73,21 @@ def purchases_stamp(home: MerchantHome) -> Stamp:
     return facts.st_ino, facts.st_mtime_ns, facts.st_size
 
 
+def purchases_digest(home: MerchantHome) -> str:
+    """SHA-256 of the file of purchases; read again only where it is another file.
+
+    Privacy: stays at the merchant.
+    Raises: FileNotFoundError without purchases.
+    """
+    stamp = purchases_stamp(home)
+    kept = _digests.get(home.root)
+    if kept is None or kept[0] != stamp:
+        with (home.data / "shop.parquet").open("rb") as file:
+            kept = stamp, hashlib.file_digest(file, "sha256").hexdigest()
+        _digests[home.root] = kept
+    return kept[1]
+
+
 def mark_stale(home: MerchantHome) -> None:
     """Stop serving, and remove what was learned; called in a `data_turn` before purchases go.
 
@@ -75,6 +97,14 @@ def mark_stale(home: MerchantHome) -> None:
         atomic_write_text(home.serving / _MARK, "", mode=0o600)
     for learned in (*home.serving.glob("*.npz"), *(home.private / "quality").glob("*.npz")):
         learned.unlink(missing_ok=True)
+
+
+def sweep_copies(home: MerchantHome) -> None:
+    """Remove half-written purchases of whoever was killed; called in a `data_turn`.
+
+    Such a file may hold somebody who has asked to be forgotten.
+    """
+    sweep_leftovers(home.data, ".shop.parquet.*.tmp")
 
 
 def take_mark_away(home: MerchantHome) -> None:
@@ -97,7 +127,12 @@ def stale_study(home: MerchantHome) -> str | None:
     try:
         facts = json.loads((home.serving / "current.json").read_bytes())
         study = safe_name(str(facts["study"]))
-        old = facts.get("format") != BUNDLE_FORMAT
+        good = (
+            facts.get("format") == BUNDLE_FORMAT
+            and facts["purchases"] == purchases_digest(home)
+            and (home.serving / Path(facts["bundle"]).name).exists()
+            and not (home.serving / _MARK).exists()
+        )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None  # nothing is served, or a damaged file that opening the shop tells of
-    return study if old or (home.serving / _MARK).exists() else None
+    return None if good else study

@@ -21,7 +21,7 @@ from datasites.errors import ReviewError
 from datasites.merchant.forget import remembered
 from datasites.merchant.home import MerchantHome
 from datasites.merchant.ledger import EARLIER, Ledger
-from datasites.merchant.stale import data_turn, mark_stale
+from datasites.merchant.stale import data_turn, mark_stale, sweep_copies
 from recsys.files import atomic_path, atomic_write_text
 
 if TYPE_CHECKING:
@@ -64,8 +64,15 @@ def add_data(
                 "expected a datasite without runs; studies have already run on the data that is "
                 "here, and what they cost was booked for just these purchases. For new data export "
                 "the ledger (`toyfed datasite ledger export FILE`) and make a new datasite with "
-                "`toyfed datasite init ... --spent-before FILE`: what these shoppers have spent "
-                "counts there."
+                "`toyfed datasite init ... --spent-before FILE --forgotten-from HOME`, where HOME "
+                "is this one: what these shoppers have spent counts there, and who asked to be "
+                "forgotten stays away."
+            )
+        if (home.data / "shop.parquet").exists() and (studies := _approved(home)):
+            raise ReviewError(
+                f"expected no study that is approved and has not ended, found {studies}: they were "
+                "approved for the purchases and the catalogue that are here. Revoke them first "
+                "(`toyfed datasite revoke STUDY`)."
             )
         # Both are whole on the disk before either takes its place: toys are numbered by the
         # catalogue.
@@ -76,6 +83,8 @@ def add_data(
             write_catalogue(new_catalogue, public)
             write_shop(new_shop, shop, public)
             mark_stale(home)  # what was learned from the purchases that go now
+        (home.private / "mock-published").unlink(missing_ok=True)  # the service makes it anew
+        sweep_copies(home)
     facts = {
         "added_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "source": purchases.name,
@@ -93,6 +102,15 @@ def _has_released(home: MerchantHome) -> bool:
     if not home.ledger_path.exists():
         return False
     return bool(Ledger.open(home.ledger_path).spent_by_study().keys() - {EARLIER})
+
+
+def _approved(home: MerchantHome) -> str:
+    """Studies whose approval stands, in words; "" if there are none."""
+    if not home.ledger_path.exists():
+        return ""
+    ledger = Ledger.open(home.ledger_path)
+    studies = sorted({request.study for request in ledger.requests()})
+    return ", ".join(study for study in studies if ledger.approval(study) is not None)
 
 
 def load_catalogue(home: MerchantHome) -> Catalogue:

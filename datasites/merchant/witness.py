@@ -60,6 +60,7 @@ class Witnesses:
     Args:
         home: The merchant's home; the sealing key is kept beside its private keys.
         places: Name for people and way to open each place.
+        said: What was told already; one that is kept longer than this says nothing twice.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class Witnesses:
         home: MerchantHome,
         ledger: Ledger,
         places: dict[str, Callable[[], Place]] | None = None,
+        said: set[tuple[str, str]] | None = None,
     ) -> None:
         self._ledger = ledger
         self._email = home.settings.email
@@ -74,9 +76,10 @@ class Witnesses:
         self._places = _places(home) if places is None else places
         self._open: dict[str, Place] = {}
         self._written_file = _written_file(home)
-        self._written = written_places(home)
+        self._addresses = _written_at(home)
+        self._written = set(self._addresses)
         self._tried = ""
-        self._said: set[tuple[str, str]] = set()
+        self._said: set[tuple[str, str]] = set() if said is None else said
 
     def check(self) -> None:
         """Look at every witness that can be reached; others are told of in the log.
@@ -176,11 +179,14 @@ class Witnesses:
             self._say(name, "cannot be written")
             return False
         self._is_there(name)
-        if name not in self._written:
+        address = _address(self._open[name])
+        if name not in self._written or self._addresses.get(name) != address:
             self._written.add(name)
+            self._addresses[name] = address
             # On a full disk only a later warning is lost.
             with contextlib.suppress(OSError):
-                atomic_write_text(self._written_file, json.dumps(sorted(self._written)), mode=0o600)
+                kept = json.dumps(self._addresses, sort_keys=True)
+                atomic_write_text(self._written_file, kept, mode=0o600)
         return True
 
     def _say(self, name: str, what: str, *, booked: bool = False) -> None:
@@ -204,7 +210,10 @@ class Witnesses:
 
     def _place(self, name: str) -> Place:
         if name not in self._open:
-            self._open[name] = self._places[name]()
+            place = self._open[name] = self._places[name]()
+            if (where := _address(place)) and where == self._addresses.get(name):
+                # A share that is not mounted is away; it has not lost anything.
+                self._is_there(name)
         return self._open[name]
 
     def _seal(self, sighting: Sighting) -> bytes:
@@ -251,11 +260,24 @@ def _written_file(home: MerchantHome) -> Path:
 
 def written_places(home: MerchantHome) -> set[str]:
     """Where a witness was written before; a file that cannot be read only costs a warning."""
+    return set(_written_at(home))
+
+
+def _written_at(home: MerchantHome) -> dict[str, str]:
+    """Name of each place that a witness was written to, and that place's address then."""
     try:
         found = json.loads(_written_file(home).read_bytes())
     except (OSError, ValueError, RecursionError):
-        return set()
-    return {name for name in found if isinstance(name, str)} if isinstance(found, list) else set()
+        return {}
+    if isinstance(found, list):  # as earlier versions wrote it, without addresses
+        return {name: "" for name in found if isinstance(name, str)}
+    if not isinstance(found, dict):
+        return {}
+    return {name: where for name, where in found.items() if isinstance(where, str)}
+
+
+def _address(place: Place) -> str:
+    return str(getattr(place, "address", ""))
 
 
 def _places(home: MerchantHome) -> dict[str, Callable[[], Place]]:

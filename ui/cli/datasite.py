@@ -67,14 +67,23 @@ def init(
             "has cost counts here too. Repeatable."
         ),
     ] = None,
+    forgotten_from: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="HOME",
+            help="Folder of an earlier datasite: who asked to be forgotten there is left out here.",
+        ),
+    ] = None,
     json_output: JsonOption = False,
 ) -> None:
     """Make a datasite: folder, settings, keys, and a ledger with the whole budget.
 
     Did some of these shoppers take part at an earlier datasite of yours? Then say so with
-    --spent-before, or their privacy is spent twice.
+    --spent-before, or their privacy is spent twice; and with --forgotten-from, or who asked to be
+    forgotten there comes back.
     """
     from datasites.merchant import MerchantHome, MerchantSettings
+    from datasites.merchant.forget import take_over
     from datasites.merchant.ledger import Ledger, verify_export
     from datasites.merchant.ledger.terms import Terms
     from datasites.share_options import checked_options, keep_options, poll_seconds
@@ -92,7 +101,9 @@ def init(
     signs = checked_options(share_options, settings.share)
     Terms(Budget(epsilon, delta), period_days, lifetime_epsilon)  # before anything is made
     earlier = [verify_export(file) for file in spent_before or []]
+    forgetful = MerchantHome.open(forgotten_from) if forgotten_from else None
     made = MerchantHome.create(home, settings)
+    forgotten = take_over(made, forgetful) if forgetful else 0
     keep_options(made.private, signs)
     spent = Ledger.create(
         made.ledger_path,
@@ -102,11 +113,26 @@ def init(
         earlier=earlier,
     ).spent()
     if json_output:
-        emit({"home": str(made.root), "epsilon": epsilon, "delta": delta, "spent": spent.epsilon})
+        emit(
+            {
+                "home": str(made.root),
+                "epsilon": epsilon,
+                "delta": delta,
+                "spent": spent.epsilon,
+                "forgotten": forgotten,
+            }
+        )
         return
     before = (
         f"  spent    epsilon {spent.epsilon:.4g} of it at earlier datasites\n" if earlier else ""
     )
+    if forgetful:
+        before += f"  left out {forgotten:,} shoppers who asked to be forgotten\n"
+    elif earlier:
+        before += (
+            "  note     who asked to be forgotten at an earlier datasite is left out here only "
+            "with --forgotten-from\n"
+        )
     console.print(
         f"Datasite of [bold]{name}[/] is ready in {made.root}\n"
         f"  budget   epsilon {epsilon:g} at delta {delta:g}, per shopper, "
@@ -229,20 +255,21 @@ def revoke(study: str, home: DatasiteHomeOption = HOME) -> None:
 def status(home: DatasiteHomeOption = HOME, json_output: JsonOption = False) -> None:
     """Is the service running, and what waits for you?"""
     from datasites.merchant import Ledger, MerchantHome, desk
-    from datasites.merchant.heartbeat import read_beat
+    from datasites.merchant.heartbeat import read_beat, service_state
     from datasites.merchant.ledger import forecast
     from datasites.merchant.witness import written_places
 
     opened = MerchantHome.open(home)
     ledger = Ledger.open(opened.ledger_path)
     beat = read_beat(opened)
+    state = service_state(opened, busy=bool(ledger.open_reservations()))
     waiting = [one.study for one in desk.requests(opened, ledger) if one.status == "pending"]
     witnesses = sorted(written_places(opened))
     ahead = forecast(ledger)
     facts = {
         "name": opened.settings.name,
-        "service": beat.get("state", "never started"),
-        "detail": beat.get("detail", ""),
+        "service": state.text,
+        "detail": state.detail,
         "last_pass": beat.get("at", ""),
         "has_data": desk.has_data(opened),
         "waiting": waiting,

@@ -133,7 +133,8 @@ def accept_restore(
     """Go on with an older copy of the ledger: what the lost entries had cost is booked as spent.
 
     Only if the newest ledger is lost for good. All approvals are taken back and all peers must
-    pair again, as the lost entries may have revoked them.
+    pair again, as the lost entries may have revoked them. If purchases came back with the ledger,
+    so may shoppers who asked to be forgotten since: `toyfed datasite forget` them again.
     """
     from datasites.merchant import Ledger, MerchantHome
     from datasites.merchant.witness import Witnesses

@@ -344,6 +344,11 @@ class Ledger:
         with self._journal.reading() as books:
             return books.spent + books.promised(self._journal.clock())
 
+    def check_room(self, events: Sequence[PrivacyEvent]) -> None:
+        """Raise BudgetError if `events` exceed what is left, in this period or ever."""
+        with self._journal.reading() as books:
+            rules.check_budget(books, self._journal.clock(), events)
+
     def remaining(self) -> Cost:
         """The budget less what is spent: the largest Gaussian release that fits beside it."""
         with self._journal.reading() as books:

@@ -101,6 +101,36 @@ def test_a_budget_that_would_be_exceeded_stops_everything_before_it_starts(
     desk.approve(home, ledger, "second", by="me")
 
 
+def test_a_review_tells_what_all_periods_together_may_cost(
+    home: MerchantHome,
+    tmp_path: Path,
+    make_proposal: Proposals,
+    make_submission: Submissions,
+) -> None:
+    now = [datetime.now(UTC)]
+    ledger = Ledger.create(
+        tmp_path / "ledger.jsonl",
+        Budget(1.0, 1e-5),
+        period_days=30,
+        lifetime_epsilon=1.1,
+        clock=lambda: now[0],
+    )
+    first = make_proposal(study="first", epsilon=0.9)
+    desk.file_request(home, ledger, make_submission("first-proposal", first), first)
+    desk.approve(home, ledger, "first", by="me")
+    for phase in first.phases:
+        ledger.reserve("first", f"first-{phase.name}", phase.name, phase.privacy_events())
+    now[0] += timedelta(days=31)
+    ledger.renew(now[0].date(), "me")
+    second = make_proposal(study="second", epsilon=0.9)
+    desk.file_request(home, ledger, make_submission("second-proposal", second), second)
+    found = desk.review(home, ledger, "second")
+    assert found.after_epsilon < 1.0
+    assert "of at most 1.1" in found.problems[-1]
+    with pytest.raises(BudgetError, match="All periods together"):
+        desk.approve(home, ledger, "second", by="me")
+
+
 def test_dp_sgd_is_reviewed_and_booked_beside_what_is_held(
     home: MerchantHome, ledger: Ledger, arrive: Submissions, make_proposal: Proposals
 ) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from datasites.errors import SettingsError
 from datasites.merchant import MerchantHome, add_data
-from datasites.merchant.forget import forget
+from datasites.merchant.forget import forget, forget_all, take_back, take_over
 from datasites.merchant.store import load_catalogue, load_shop
 from recsys.data import Marketplace, write_catalogue
 from recsys.errors import DataError
@@ -117,9 +117,77 @@ def test_a_lost_key_is_told_and_nothing_is_added(
     assert histories(home) == without("kim")
 
 
-def test_without_purchases_there_is_nothing_to_forget(empty_home: MerchantHome) -> None:
+def test_who_asks_before_there_are_purchases_is_left_out_of_them(
+    empty_home: MerchantHome, files: tuple[Path, Path]
+) -> None:
+    assert not forget(empty_home, "kim")
+    add_data(empty_home, *files)
+    assert histories(empty_home) == without("kim")
+
+
+@pytest.mark.parametrize("typed", [" lee ", "lee\t", "\u00a0lee"])
+def test_an_id_is_read_as_a_file_of_purchases_is(
+    home: MerchantHome, files: tuple[Path, Path], typed: str
+) -> None:
+    assert forget(home, typed)
+    add_data(home, *files)
+    assert histories(home) == without("lee")
+
+
+def test_a_number_that_a_table_made_a_float_is_that_shopper(
+    empty_home: MerchantHome, files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    import pandas as pd
+
+    items = pd.read_csv(files[1])["item_id"]
+    table = pd.DataFrame(
+        {"shopper_id": [7.0, 7.0, 8.0, 8.0], "item_id": items[[0, 1, 2, 3]], "position": [0, 1] * 2}
+    )
+    table.to_parquet(tmp_path / "bought.parquet")
+    add_data(empty_home, tmp_path / "bought.parquet", files[1])
+    assert forget_all(empty_home, ["7.0", "8.5", "70"]) == [True, False, False]
+    add_data(empty_home, tmp_path / "bought.parquet", files[1])
+    assert set(histories(empty_home)) == {"8"}
+
+
+@pytest.mark.parametrize("wrong", ["", "  ", "null", "x" * 257, "\udcff"])
+def test_what_cannot_be_an_id_is_refused_and_nobody_is_taken_out(
+    home: MerchantHome, wrong: str
+) -> None:
     with pytest.raises(DataError):
-        forget(empty_home, "kim")
+        forget_all(home, ["kim", wrong])
+    assert histories(home) == dict(BOUGHT)
+
+
+def test_a_customer_who_has_come_back_counts_again(
+    home: MerchantHome, files: tuple[Path, Path]
+) -> None:
+    assert forget_all(home, ["kim", "lee"]) == [True, True]
+    assert take_back(home, [" kim", "ada"]) == [True, False]
+    add_data(home, *files)
+    assert histories(home) == without("lee")
+
+
+def test_a_datasite_that_follows_leaves_out_whom_the_earlier_one_forgot(
+    home: MerchantHome, files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    follower = MerchantHome.create(tmp_path / "follower", home.settings)
+    assert take_over(follower, home) == 0
+    forget(home, "kim")
+    assert take_over(follower, home) == 1
+    add_data(follower, *files)
+    assert histories(follower) == without("kim")
+    forget(follower, "lee")
+    assert histories(follower) == without("kim", "lee")
+    with pytest.raises(SettingsError, match="forgotten shoppers itself"):
+        take_over(follower, home)
+
+
+def test_a_copy_that_a_kill_left_half_written_goes_with_her(home: MerchantHome) -> None:
+    left = home.data / ".shop.parquet.abc.tmp"
+    left.write_bytes((home.data / "shop.parquet").read_bytes())
+    assert forget(home, "kim")
+    assert not left.exists()
 
 
 KILLED = """

@@ -22,6 +22,7 @@ from datasites.merchant.gate import (
     Declaration,
     NumberSpec,
     check,
+    check_state,
     read_release,
 )
 
@@ -171,8 +172,11 @@ def test_damaged_files_are_refused(tmp_path: Path, data: bytes) -> None:
 def test_arrays_that_share_bytes_are_refused(tmp_path: Path) -> None:
     both = Declaration(arrays=(ArraySpec("x", (2,)), ArraySpec("y", (2,))))
     (tmp_path / "release.safetensors").write_bytes(packed({"x": ENTRY, "y": ENTRY}, b"\x00" * 16))
-    with pytest.raises(GateError, match="safetensors format"):
+    with pytest.raises(GateError, match="one after the other"):
         check(tmp_path, both)
+    (tmp_path / "release.safetensors").rename(tmp_path / "state.safetensors")
+    with pytest.raises(GateError, match="one after the other"):
+        check_state(tmp_path, both.arrays)
 
 
 @pytest.mark.parametrize(

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from safetensors.numpy import save
 
-from datasites.errors import DatasiteError, ReviewError
+from datasites.errors import DatasiteError, ReviewError, SandboxError
 from datasites.merchant import Ledger, MerchantHome, desk, runs
+from datasites.merchant.heartbeat import service_state
 from datasites.merchant.loop import _only_one, serve
+from datasites.merchant.sandbox import Limits
 from datasites.merchant.service import Service
 from datasites.protocol import Proposal, Result, Round, StateRef
 from datasites.syftbox.types import Submission, SyncReport
@@ -294,6 +298,72 @@ def test_a_run_that_breaks_off_ends_as_after_a_crash(
     assert not any("shopper 7" in str(entry.body) for entry in service.ledger.entries())
 
 
+def test_a_run_that_is_refused_after_its_cost_was_booked_has_failed(
+    service: Service,
+    link: Link,
+    approved: Proposal,
+    make_submission: Submissions,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuses(*_: object, **__: object) -> None:
+        raise ReviewError("the copy that is to run is not what was approved")
+
+    monkeypatch.setattr("datasites.merchant.runs.execute", refuses)
+    link.waiting = [make_submission("toys-counts", round_of(approved))]
+    assert service.step() == 1
+    assert [status for _, status, *_ in link.answers] == ["failed"]
+    assert service.ledger.open_reservations() == []
+
+
+@pytest.mark.attack
+def test_what_is_refused_leaves_nothing_on_the_disk(
+    service: Service, link: Link, approved: Proposal, make_submission: Submissions
+) -> None:
+    def download(_sender: str, _name: str, _sha256: str, folder: Path) -> None:
+        (folder / "state.safetensors").write_bytes(bytes(1 << 20))
+
+    link.download_state = download  # type: ignore[attr-defined]
+    state = StateRef(name="state", sha256="a" * 64)
+    phase = approved.phases[-1].name
+    order = Round(study=approved.study, phase=phase, proposal_sha256=approved.sha256, state=state)
+    link.waiting = [make_submission(f"toys-{phase}", order)]
+    assert service.step() == 1
+    assert [status for _, status, *_ in link.answers] == ["refused"]
+    assert not list(service.home.runs.iterdir())
+    assert service.ledger.spent().epsilon == 0
+
+
+@pytest.mark.parametrize("megabytes", [1, 100])
+def test_code_may_write_as_much_as_it_declares(
+    service: Service,
+    link: Link,
+    make_proposal: Proposals,
+    make_submission: Submissions,
+    monkeypatch: pytest.MonkeyPatch,
+    megabytes: int,
+) -> None:
+    found = []
+
+    def run(*_: object, limits: Limits, **__: object) -> None:
+        found.append(limits.output_mb)
+        raise SandboxError("not run")
+
+    monkeypatch.setattr("datasites.merchant.sandbox.run", run)
+    first = make_proposal().phases[0]
+    large = first.outputs[0].model_copy(update={"shape": (megabytes, 1 << 17), "dtype": "float64"})
+    phase = first.model_copy(update={"outputs": (large,)})
+    proposal = make_proposal(recipe="mine", phases=(phase,))
+    link.waiting = [make_submission("toys-proposal", proposal, main="print()")]
+    service.step()
+    desk.approve(service.home, service.ledger, "toys", by="me", read_foreign_code=True)
+    link.waiting = [make_submission("toys-counts", round_of(proposal), main="print()")]
+    service.step()
+    assert found == [max(64, megabytes + 2)]
+    folder = service.home.runs / "toys-counts"
+    assert not (folder / "inputs").exists()
+    assert not (folder / "output").exists()
+
+
 def test_the_job_under_way_is_finished_and_no_other_begun_when_asked_to_stop(
     service: Service, link: Link, make_proposal: Proposals, make_submission: Submissions
 ) -> None:
@@ -362,3 +432,43 @@ def test_what_nobody_foresaw_does_not_end_the_service(
     assert [one["state"] for one in states] == ["troubled", "troubled", "running"]
     assert states[0]["detail"] == "unexpected KeyError"
     assert "shopper 7" not in json.dumps(states)
+
+
+@pytest.mark.slow
+def test_recovery_is_tried_until_it_succeeds(
+    home: MerchantHome, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[int] = []
+
+    def recover(_service: Service) -> None:
+        tried.append(len(tried))
+        if len(tried) < 3:
+            raise OSError(errno.ENOSPC, "no room")
+
+    monkeypatch.setattr(Service, "recover", recover)
+    monkeypatch.setattr(Service, "step", lambda *_: 0)
+    states: list[str] = []
+
+    def stop() -> bool:
+        states.append(json.loads(home.heartbeat.read_text())["state"])
+        return len(states) == 4
+
+    serve(home, stop=stop, begun=lambda: None)
+    assert len(tried) == 3
+    assert states == ["troubled", "troubled", "running", "running"]
+
+
+@pytest.mark.slow
+def test_the_heart_beats_before_the_first_pass_has_ended(
+    home: MerchantHome, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    states = []
+
+    def step(*_: object) -> int:
+        states.append(service_state(home, busy=False).text)
+        return 0
+
+    monkeypatch.setattr(Service, "step", step)
+    serve(home, once=True)
+    assert states == ["is running"]
+    assert service_state(home, busy=False).text == "stopped"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from datasites.merchant import Ledger, MerchantHome, add_data, fit
 from datasites.merchant.forget import forget
 from datasites.merchant.service import Service
 from datasites.merchant.serving import open_shop
-from datasites.merchant.stale import is_stale, stale_study
+from datasites.merchant.stale import BUNDLE_FORMAT, is_stale, stale_study
 from datasites.merchant.store import load_catalogue, load_shop
 from recsys.data import Interactions, Marketplace, write_catalogue
 from tests.datasites.merchant.test_fit_serving import put_model
@@ -176,6 +177,44 @@ def test_a_crash_in_the_middle_of_forgetting_is_finished(
     assert "alice" not in open_shop(home).shopper_ids
 
 
+def test_nothing_is_served_any_more_when_her_id_is_noted(
+    home: MerchantHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever comes next: also where it ends just then."""
+    seen = []
+    monkeypatch.setattr(
+        "datasites.merchant.forget._note", lambda *_: seen.append(is_stale(home)) or 1 / 0
+    )
+    with pytest.raises(ZeroDivisionError):
+        forget(home, "alice")
+    assert seen == [True]
+
+
+def test_an_older_copy_that_is_put_back_is_not_served(home: MerchantHome, tmp_path: Path) -> None:
+    shutil.copytree(home.serving, tmp_path / "backup")
+    forget(home, "alice")
+    fit.refit(home)
+    shutil.rmtree(home.serving)
+    shutil.copytree(tmp_path / "backup", home.serving)
+    assert is_stale(home)
+    with pytest.raises(SettingsError, match="older ones"):
+        open_shop(home)
+    assert fit.refit(home)
+    assert not scores(home, "neighbours", own_history=True).any()
+
+
+def test_no_run_sees_who_asked_before_an_older_file_was_put_back(
+    home: MerchantHome, ledger: Ledger
+) -> None:
+    before = (home.data / "shop.parquet").read_bytes()
+    forget(home, "alice")
+    service = Service(home, Link(), ledger)  # type: ignore[arg-type]
+    service._finish_forgetting()
+    (home.data / "shop.parquet").write_bytes(before)
+    service._finish_forgetting()
+    assert "alice" not in load_shop(home, load_catalogue(home)).all.shopper_ids
+
+
 def test_no_run_sees_who_asked_while_the_service_was_up(
     home: MerchantHome, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -260,3 +299,34 @@ def test_without_anything_served_nothing_is_stale(empty_home: MerchantHome) -> N
     assert stale_study(empty_home) is None
     (empty_home.serving / "current.json").write_text("[]")
     assert stale_study(empty_home) is None
+
+
+ARRAYS_OF_FORMAT_3 = [
+    *("local|vectors", "many-local|pair_indices", "many-local|pair_indptr", "many-local|vectors"),
+    *("many-neighbours|data", "many-neighbours|indices", "many-neighbours|indptr"),
+    *("many-popularity|counts",),
+    *("neighbours|data", "neighbours|indices", "neighbours|indptr", "popularity|counts"),
+]
+"""Whoever changes what these mean, or which there are, raises `BUNDLE_FORMAT`: a bundle of before
+would else be served as if it were of now, and tell what few shoppers bought."""
+
+
+def test_the_arrays_of_a_bundle_belong_to_its_format(home: MerchantHome) -> None:
+    facts = json.loads((home.serving / "current.json").read_text())
+    assert facts["format"] == BUNDLE_FORMAT == 3
+    assert facts["arrays"] == ARRAYS_OF_FORMAT_3
+
+
+def test_a_bundle_without_what_anybody_may_see_is_not_opened(home: MerchantHome) -> None:
+    (bundle,) = home.serving.glob("*.npz")
+    kept = {name: one for name, one in np.load(bundle).items() if not name.startswith("many-")}
+    np.savez(bundle, **kept)
+    with pytest.raises(SettingsError, match="arrays are missing"):
+        open_shop(home)
+
+
+def test_a_bundle_that_is_gone_is_made_anew(home: MerchantHome) -> None:
+    for bundle in home.serving.glob("*.npz"):
+        bundle.unlink()
+    assert fit.refit(home)
+    assert open_shop(home).recommend([], 3)

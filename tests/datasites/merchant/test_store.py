@@ -69,8 +69,14 @@ def test_purchases_are_not_replaced_once_a_study_ran_on_them(
     proposal = make_proposal()
     submission = make_submission("toys-proposal", proposal)
     desk.file_request(home, ledger, submission, proposal)
-    desk.approve(home, ledger, "toys", by="me")
     add_data(home, purchases(tmp_path, market), items)
+    (home.private / "mock-published").write_text("of the catalogue before")
+    add_data(home, purchases(tmp_path, market), items)
+    assert not (home.private / "mock-published").exists()
+    desk.approve(home, ledger, "toys", by="me")
+    # Approved for what is here: nothing of it may run on other purchases, or other toys.
+    with pytest.raises(ReviewError, match=r"approved and has not ended, found toys"):
+        add_data(home, purchases(tmp_path, market), items)
     phase = proposal.phase("counts")
     runs.prepare(home, "toys-counts", proposal, phase)
     ledger.reserve("toys", "toys-counts", "counts", phase.privacy_events())

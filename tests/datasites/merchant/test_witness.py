@@ -15,6 +15,7 @@ from datasites.merchant import Ledger, MerchantHome, MerchantSettings
 from datasites.merchant.ledger import LOST, Sighting, verify_export
 from datasites.merchant.ledger.books import Books
 from datasites.merchant.witness import _MOST_BYTES, STARTED_ANEW, Witnesses
+from datasites.syftbox.store import ObjectStore
 from recsys.privacy import Budget, GaussianEvent, SubsampledGaussianEvent, Tally
 
 pytestmark = pytest.mark.attack
@@ -345,3 +346,38 @@ def test_a_new_place_is_not_missed(
     places = {"the share": lambda: shelf, "copy 1": Shelf}
     Witnesses(home, ledger, places).keep()
     assert not [entry for entry in ledger.entries() if entry.note]
+
+
+@pytest.mark.parametrize("left", ["an empty folder", "nothing"])
+def test_a_share_that_is_not_mounted_has_lost_nothing(
+    home: MerchantHome, ledger: Ledger, tmp_path: Path, left: str
+) -> None:
+    """The machine was started again, and what is mounted over the network comes later."""
+    share = tmp_path / "mounted"
+    share.mkdir()
+    places = {"the share": lambda: ObjectStore(str(share))}
+    Witnesses(home, ledger, places).keep()
+    share.rename(tmp_path / "unmounted")
+    if left == "an empty folder":
+        share.mkdir()
+    for _ in range(3):
+        Witnesses(home, ledger, places).check()
+        with pytest.raises(TransportError):
+            Witnesses(home, ledger, places).keep()
+    assert not [entry for entry in ledger.entries() if entry.note]
+    assert not list(share.glob("*"))
+    # Another share is another place: it begins there.
+    other = {"the share": lambda: ObjectStore(str(tmp_path / "other"))}
+    Witnesses(home, ledger, other).keep()
+    assert list((tmp_path / "other").rglob("ledger-witness"))
+
+
+def test_what_was_said_once_is_not_booked_again_by_whoever_begins_anew(
+    home: MerchantHome, ledger: Ledger, shelf: Shelf, witnesses: Witnesses
+) -> None:
+    witnesses.keep()
+    shelf.objects.clear()
+    said: set[tuple[str, str]] = set()
+    for _ in range(5):
+        Witnesses(home, ledger, {"the share": lambda: shelf}, said=said).check()
+    assert len([entry for entry in ledger.entries() if entry.kind == "witness missing"]) == 1

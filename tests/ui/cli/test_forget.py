@@ -28,7 +28,23 @@ def test_a_shopper_is_forgotten(tmp_path: Path) -> None:
     assert "are gone" in done.output
     assert "kim" not in done.output
     again = toyfed("datasite", "forget", "-H", place, "--json", told="kim\n")
-    assert json.loads(again.output) == {"was_here": False, "shop_open": False}
+    assert json.loads(again.output) == {"asked": 1, "found": 0, "shop_open": False}
     assert "--replace" in toyfed("datasite", *add, "-H", place).output
     assert "1 shopper" in toyfed("datasite", *add, "--replace", "-H", place).output
     assert toyfed("datasite", "forget", "-H", place, told="\n").exit_code == 2
+    several = toyfed("datasite", "forget", "-H", place, told="zoe\n\n lee \n")
+    assert "1 of 2 shoppers are gone" in several.output
+    back = toyfed("datasite", "forget", "--take-back", "-H", place, told="kim\nann\n")
+    assert "1 of 2 had asked" in back.output
+
+
+def test_a_datasite_that_follows_takes_over_who_was_forgotten(tmp_path: Path) -> None:
+    (tmp_path / "items.csv").write_text("item_id,title\na,Train\nb,Bear\n")
+    (tmp_path / "bought.csv").write_text("shopper_id,item_id,position\nkim,a,0\nlee,a,0\n")
+    add = ("add-data", tmp_path / "bought.csv", "--catalogue", tmp_path / "items.csv")
+    init = ("init", "Castle", "--email", "c@toys.test", "--share", tmp_path / "s")
+    assert toyfed("datasite", *init, "-H", tmp_path / "old").exit_code == 0
+    assert toyfed("datasite", "forget", "-H", tmp_path / "old", told="kim\n").exit_code == 0
+    made = toyfed("datasite", *init, "-H", tmp_path / "new", "--forgotten-from", tmp_path / "old")
+    assert "left out 1 shoppers" in made.output
+    assert "1 shopper" in toyfed("datasite", *add, "-H", tmp_path / "new").output

@@ -15,6 +15,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from datasites.merchant import Ledger, MerchantHome
+from datasites.merchant.heartbeat import service_state
 from datasites.protocol import Proposal
 from recsys.privacy import GaussianEvent, SubsampledGaussianEvent, spent
 from tests.ui.web.market import BARE, SHOP, STUDY, texts
@@ -23,7 +24,6 @@ from ui.web.plain import plain
 from ui.web.views.gains import read_quality
 from ui.web.views.ledger import ledger_table
 from ui.web.views.request import release_table
-from ui.web.views.service import service_state
 
 OpenPage = Callable[[str], AppTest]
 Ask = Callable[..., Proposal]
@@ -322,15 +322,16 @@ def test_what_joining_brought(homes: dict[str, MerchantHome], open_page: OpenPag
 
 
 @pytest.mark.parametrize(
-    ("beat", "busy", "text", "colour"),
+    ("beat", "busy", "text", "how"),
     [
-        ({"state": "running"}, False, "Service is running", "green"),
-        ({"state": "running", "age": 3600}, False, "Service is silent", "orange"),
-        ({"state": "running", "age": 3600}, True, "Running approved code", "green"),
-        ({"state": "troubled", "detail": "no share"}, False, "Service has trouble", "orange"),
-        ({"state": "stopped"}, False, "Service stopped", "gray"),
-        ({"state": "running", "dead": True}, False, "Service ended unexpectedly", "red"),
-        ({}, False, "Service state not readable", "orange"),
+        ({"state": "running"}, False, "is running", "well"),
+        ({"state": "running", "age": 3600}, False, "is silent", "odd"),
+        ({"state": "running", "age": 3600}, True, "running approved code", "well"),
+        ({"state": "troubled", "detail": "no share"}, False, "has trouble", "odd"),
+        ({"state": "stopped"}, False, "stopped", "off"),
+        ({"state": "running", "dead": True}, False, "ended unexpectedly", "bad"),
+        ({"state": "running", "at": "2026-01-01"}, False, "state not readable", "odd"),
+        ({}, False, "state not readable", "odd"),
     ],
 )
 def test_heartbeats(
@@ -338,7 +339,7 @@ def test_heartbeats(
     beat: dict[str, object],
     busy: bool,
     text: str,
-    colour: str,
+    how: str,
 ) -> None:
     pid = os.getpid()
     if beat.pop("dead", False):
@@ -349,7 +350,7 @@ def test_heartbeats(
     facts = {"pid": pid, "at": at.isoformat(), "detail": "", **beat}
     homes[SHOP].heartbeat.write_text(json.dumps(facts if beat else "nonsense"))
     state = service_state(homes[SHOP], busy)
-    assert (state.text, state.colour) == (text, colour)
+    assert (state.text, state.how) == (text, how)
 
 
 def test_a_long_queue_comes_in_pages_with_what_waits_first(

@@ -19,6 +19,7 @@ __all__ = [
     "DOORS_VARIABLE",
     "at_demand",
     "demand",
+    "end_others",
     "keep",
     "kept",
     "session_secret",
@@ -54,6 +55,14 @@ def _person(secret: str | None) -> Person:
 def keep(name: str, value: str) -> None:
     """Put a text aside for whoever is signed in, as long as that lasts; see `DoorStore.keep`."""
     _store(os.environ[DOORS_VARIABLE]).keep(signed_in().session, name, value)
+
+
+def end_others(merchant: Path, person: Person) -> None:
+    """End a shopper's other sessions and her links, where there are doors; see `DoorStore`."""
+    path = os.environ.get(DOORS_VARIABLE)
+    if path:
+        _own(person, merchant)
+        _store(path).end_others(person)
 
 
 def kept(name: str) -> str | None:

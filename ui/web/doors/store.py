@@ -195,6 +195,19 @@ class DoorStore:
             db.execute("DELETE FROM links")
             return db.execute("DELETE FROM sessions").rowcount
 
+    def end_others(self, person: Person) -> None:
+        """End a shopper's links and sessions but for the one that `person` is signed in with."""
+        if person.shopper is None:
+            return
+        whose = (str(person.merchant) if person.merchant else None, person.shopper)
+        with self._open() as db:
+            db.execute("DELETE FROM links WHERE merchant IS ? AND shopper = ?", whose)
+            db.execute(
+                "DELETE FROM sessions WHERE merchant IS ? AND shopper = ? "
+                f"AND substr(hash, 1, {_NAME}) <> ?",
+                (*whose, person.session),
+            )
+
     def end_role(self, role: Role) -> None:
         """End all sessions and links of a role that does not exist here."""
         with self._open() as db:
@@ -239,8 +252,9 @@ class DoorStore:
         return secret
 
     def _sweep(self, db: sqlite3.Connection) -> None:
-        """Delete what has ended, and what was put aside with it."""
+        """Delete what has ended or run out, and what was put aside with it."""
         now = self._clock()
+        self._if_there_is_room(db, "DELETE FROM links WHERE until < ?", (now,))
         self._if_there_is_room(
             db,
             "DELETE FROM sessions WHERE began < ? OR seen < ?",

@@ -9,7 +9,7 @@ import streamlit as st
 
 from datasites.merchant.home import MerchantHome
 from recsys.errors import ToyFedError
-from ui.web.doors import Action, demand, may, signed_in
+from ui.web.doors import Action, demand, end_others, may, signed_in
 from ui.web.plain import plain_error
 from ui.web.views.basket import empty
 
@@ -51,7 +51,14 @@ def forget_form(home: MerchantHome, shop: ServedShop) -> None:
         except ToyFedError as error:
             st.error(plain_error(error))
             return
+        except OSError:
+            st.error(
+                "Your purchases could not be deleted just now, because this shop's disk is full "
+                "or cannot be written. Try again later, or ask the shop to do it for you."
+            )
+            return
         empty(shop)
+        end_others(home.root, person)
         # Where it fails the shop stays closed, and the datasite's service tries again.
         with (
             st.spinner("Making this shop's lists anew, without your purchases …"),

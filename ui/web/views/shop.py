@@ -11,6 +11,7 @@ from datasites.merchant.home import MerchantHome
 from recsys.errors import ToyFedError
 from ui.web.cards import card, grid, strip, toy_of
 from ui.web.choice import choose_merchant
+from ui.web.doors import Action, may, signed_in
 from ui.web.manifest import current_manifest
 from ui.web.plain import plain, plain_error
 from ui.web.served import served_shop
@@ -166,16 +167,21 @@ def _closed(home: MerchantHome, error: ToyFedError) -> None:
         return
     if is_stale(home):
         st.info(
-            "**This shop makes its lists anew**, because its purchases have changed. It opens "
-            "again when that is done: the datasite's service (`toyfed datasite serve`) does it."
+            "**This shop makes its lists anew.** It opens again when that is done: the datasite's "
+            "service (`toyfed datasite serve`) does it."
         )
         st.button("Look again", icon=":material/refresh:")
         return
-    st.info(
-        "**This shop has no model yet.** It opens as soon as a study that its owner approved on "
-        "the Merchant page is finished."
-    )
-    st.caption(plain_error(error))
+    if not (home.serving / "current.json").exists():
+        st.info(
+            "**This shop has no model yet.** It opens as soon as a study that its owner approved "
+            "on the Merchant page is finished."
+        )
+    elif may(signed_in(), Action.SEE_CONSOLE):
+        st.error(f"This shop cannot be opened: {plain_error(error)}")
+    else:
+        # The error's text may name files of this machine.
+        st.info("This shop is closed just now. Its owner sees here why.")
 
 
 def _choose_mode(shop: ServedShop) -> Mode:

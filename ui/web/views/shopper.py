@@ -66,8 +66,8 @@ def _signed_in(shop: ServedShop, person: Person) -> Shopper:
     return Shopper(
         label="For you",
         history=history,
-        when_empty="You have bought nothing here yet, so these are toys that many families "
-        "choose. With the first purchase they become personal.",
+        when_empty="This shop knows of nothing that you bought, so these are toys that many "
+        "families choose.",
         bought=bool(history),
     )
 
