@@ -57,6 +57,7 @@ def test_bad_purchases_replace_nothing(
     assert (empty_home.data / "shop.parquet").read_bytes() == before
 
 
+@pytest.mark.attack
 def test_purchases_are_not_replaced_once_a_study_ran_on_them(
     home: MerchantHome,
     ledger: Ledger,

@@ -94,7 +94,7 @@ def test_a_shopper_has_herself_forgotten_and_nobody_else(
     after = load_shop(homes[SHOP], load_catalogue(homes[SHOP])).all
     assert {*map(str, before.shopper_ids)} - {*map(str, after.shopper_ids)} == {identity}
     again = open_app()
-    assert "You have bought nothing here yet" in texts(again)
+    assert "This shop knows of nothing that you bought" in texts(again)
     assert not [one for one in again.button if one.key == "forget-me"]
 
 
