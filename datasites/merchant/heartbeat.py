@@ -18,7 +18,7 @@ __all__ = ["Heartbeat", "ServiceState", "read_beat", "service_state"]
 # Each is a write that waits for the disk; a page calls a service silent after half a minute.
 _EVERY_SECONDS = 10.0
 SILENT_SECONDS = 30.0
-_HOW = "Start it with `toyfed datasite serve`."
+_HOW = "Start it: toyfed datasite serve"
 
 
 def read_beat(home: MerchantHome) -> dict[str, Any]:

@@ -166,10 +166,9 @@ def _closed(home: MerchantHome, error: ToyFedError) -> None:
         )
         return
     if is_stale(home):
-        st.info(
-            "**This shop makes its lists anew.** It opens again when that is done: the datasite's "
-            "service (`toyfed datasite serve`) does it."
-        )
+        st.info("**This shop makes its lists anew.** It opens again when that is done.")
+        if may(signed_in(), Action.SEE_CONSOLE):
+            st.caption("The datasite's service (`toyfed datasite serve`) does it.")
         st.button("Look again", icon=":material/refresh:")
         return
     if not (home.serving / "current.json").exists():
@@ -181,7 +180,7 @@ def _closed(home: MerchantHome, error: ToyFedError) -> None:
         st.error(f"This shop cannot be opened: {plain_error(error)}")
     else:
         # The error's text may name files of this machine.
-        st.info("This shop is closed just now. Its owner sees here why.")
+        st.info("This shop is closed just now. Its owner sees the reason on this page.")
 
 
 def _choose_mode(shop: ServedShop) -> Mode:
