@@ -82,7 +82,7 @@ class ArraySpec(_Strict):
     """One released array: its name, shape and dtype. The release gate holds the code to it."""
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,47}$")]
-    shape: tuple[Annotated[int, Field(ge=0, le=100_000_000)], ...]
+    shape: Annotated[tuple[Annotated[int, Field(ge=0, le=100_000_000)], ...], Field(max_length=4)]
     dtype: Literal["float32", "float64", "int64"]
 
     @property

@@ -23,6 +23,7 @@ from datasites.merchant.decisions import Decisions
 from datasites.merchant.home import MerchantHome
 from datasites.merchant.ledger import Approval, Ledger
 from datasites.merchant.scan import Finding, scan_code
+from datasites.merchant.stale import data_turn
 from datasites.private import damaged, read_private
 from datasites.protocol import Phase, Proposal, Result, Round
 from datasites.recipes import recipe_named, recipe_names
@@ -288,6 +289,14 @@ def approve(
 
     Raises ReviewError (nothing changed) with the problems found, BudgetError if it does not fit.
     """
+    with data_turn(home):
+        # What is approved is approved for the purchases and the catalogue that are here now.
+        return _approve(home, ledger, study, by, days, read_foreign_code)
+
+
+def _approve(
+    home: MerchantHome, ledger: Ledger, study: str, by: str, days: int, read_foreign_code: bool
+) -> Approval:
     found = review(home, ledger, study)
     request = found.request
     if found.problems:

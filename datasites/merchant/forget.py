@@ -14,6 +14,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,7 @@ from recsys.errors import ToyFedError
 from recsys.files import atomic_write_bytes, atomic_write_text
 
 __all__ = [
+    "Forgotten",
     "finish_forgetting",
     "finish_in_own_process",
     "forget",
@@ -37,6 +39,7 @@ __all__ = [
     "remembered",
     "take_back",
     "take_over",
+    "who_was_forgotten",
 ]
 
 _KEY, _LIST = "forget.key", "forgotten.txt"
@@ -51,10 +54,11 @@ def forget(home: MerchantHome, shopper_id: str) -> bool:
 def forget_all(home: MerchantHome, shopper_ids: Sequence[str]) -> list[bool]:
     """Take shoppers out of this datasite's purchases; for each, whether she was there.
 
-    Ids are read as those of a file of purchases are: trimmed, and 7.0 is also 7. They are kept as
-    keyed hashes alone, so that a later file of purchases leaves them out. Doing it again changes
-    nothing; a crash in the middle leaves the old purchases or the new ones. What is served was
-    learned from them too, so nothing is until `refit` has been called.
+    Ids are read as those of a file of purchases are: trimmed, and 7 may be written 7.0, as tables
+    of numbers have it. They are kept as keyed hashes alone, so that a later file of purchases
+    leaves them out. Doing it again changes nothing; a crash in the middle leaves the old purchases
+    or the new ones. What is served was learned from them too, so nothing is until `refit` has been
+    called.
 
     Privacy: stays at the merchant. Nothing is booked: the ledger's guarantee holds for whoever was
     here, and is not given back. No id is logged.
@@ -80,8 +84,9 @@ def forget_all(home: MerchantHome, shopper_ids: Sequence[str]) -> list[bool]:
             mark_stale(home)
         hashed = _hasher(home)
         noted = _hashes(home)
-        pairs = zip(asked, present, strict=True)
-        new = {hashed(form) for forms, found in pairs for form in found or forms} - noted
+        # The other way of writing a number may be another shopper, who is here too.
+        others = known.difference(*present)
+        new = {hashed(form) for forms in asked for form in forms if form not in others} - noted
         if new:
             # Before the purchases: if this ends here, the next fit or run takes them out.
             _note(home, noted | new)
@@ -110,21 +115,34 @@ def take_back(home: MerchantHome, shopper_ids: Sequence[str]) -> list[bool]:
     return [bool(one) for one in found]
 
 
-def take_over(home: MerchantHome, earlier: MerchantHome) -> int:
-    """Remember at a new datasite who asked to be forgotten at an earlier one; how many did.
+@dataclass(frozen=True, repr=False)
+class Forgotten:
+    """Who asked to be forgotten: keyed hashes, and their key. Privacy: stays at the merchant."""
 
-    Raises: SettingsError if the list of one of them cannot be used, or if this one has its own.
+    key: bytes
+    hashes: frozenset[str]
+
+
+def who_was_forgotten(home: MerchantHome) -> Forgotten:
+    """Those of a datasite, to be taken over by the one that follows it.
+
+    Raises: SettingsError if its list or key cannot be read.
     """
-    noted = _hashes(earlier)
-    if not noted:
-        return 0
-    key = _key(earlier)
+    hashes = _hashes(home)
+    return Forgotten(_key(home) if hashes else b"", frozenset(hashes))
+
+
+def take_over(home: MerchantHome, forgotten: Forgotten) -> None:
+    """Leave out of a new datasite's purchases whom an earlier one forgot.
+
+    Raises: SettingsError if this one has forgotten shoppers itself: under another key.
+    """
     file = private_folder(home.private / "keys") / _KEY
     if file.exists() or (home.private / _LIST).exists():
         raise SettingsError("expected a new datasite, found one that has forgotten shoppers itself")
-    atomic_write_bytes(file, key, 0o600)
-    _note(home, noted)
-    return len(noted)
+    if forgotten.hashes:
+        atomic_write_bytes(file, forgotten.key, 0o600)
+        _note(home, forgotten.hashes)
 
 
 def _forms(shopper_id: str) -> list[str]:
@@ -143,8 +161,10 @@ def _forms(shopper_id: str) -> list[str]:
         raise DataError(
             f"expected a shopper's id of 1 to {MOST_ID} characters, found none or a longer one"
         )
-    whole = re.fullmatch(r"(-?\d{1,18})\.0+", plain)
-    return [plain, whole[1]] if whole else [plain]
+    whole = re.fullmatch(r"(-?\d{1,18})(\.0+)?", plain)
+    if whole is None:
+        return [plain]
+    return [plain, whole[1] if whole[2] else f"{plain}.0"]
 
 
 def _note(home: MerchantHome, hashes: Iterable[str]) -> None:

@@ -34,8 +34,16 @@ def read_beat(home: MerchantHome) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class ServiceState:
-    """What to tell the merchant about the service: a word, how it stands, and what to do."""
+    """What to tell the merchant about the service.
 
+    Args:
+        state: a word for programs.
+        text: what to say of the service.
+        how: it stands.
+        detail: what to do, or what is wrong.
+    """
+
+    state: str
     text: str
     how: Literal["well", "odd", "bad", "off"]
     detail: str = ""
@@ -53,20 +61,20 @@ def service_state(home: MerchantHome, busy: bool) -> ServiceState:
         silent = (datetime.now(UTC) - at).total_seconds()
         detail = str(beat.get("detail", ""))
     except FileNotFoundError:
-        return ServiceState("never started", "off", _HOW)
-    except (OSError, ValueError, KeyError, TypeError):
-        return ServiceState("state not readable", "odd", _HOW)
+        return ServiceState("never started", "never started", "off", _HOW)
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):
+        return ServiceState("not known", "state not readable", "odd", _HOW)
     if state == "stopped":
-        return ServiceState("stopped", "off", _HOW)
+        return ServiceState("stopped", "stopped", "off", _HOW)
     if not _alive(pid):
-        return ServiceState("ended unexpectedly", "bad", _HOW)
+        return ServiceState("ended", "ended unexpectedly", "bad", _HOW)
     if busy:
-        return ServiceState("running approved code", "well")
+        return ServiceState("busy", "running approved code", "well")
     if state == "troubled":
-        return ServiceState("has trouble", "odd", detail)
+        return ServiceState("troubled", "has trouble", "odd", detail)
     if silent > SILENT_SECONDS + 10 * home.settings.poll_seconds:
-        return ServiceState("is silent", "odd", f"Last sign {silent / 60:.0f} min ago.")
-    return ServiceState("is running", "well")
+        return ServiceState("silent", "is silent", "odd", f"Last sign {silent / 60:.0f} min ago.")
+    return ServiceState("running", "is running", "well")
 
 
 def _alive(pid: int) -> bool:
@@ -76,6 +84,8 @@ def _alive(pid: int) -> bool:
         return False
     except PermissionError:
         return True
+    except OverflowError:
+        return False  # no process has such a number
     return True
 
 

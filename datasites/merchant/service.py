@@ -176,7 +176,10 @@ class Service:
         """Publish the mock once there is a catalogue; peers never see more than this."""
         done = self.home.private / "mock-published"
         if not done.exists() and desk.has_data(self.home):
+            purchases = purchases_stamp(self.home)
             files, digest = apart.make_mock(self.home)
+            if purchases_stamp(self.home) != purchases:
+                return  # perhaps over another catalogue; the next pass makes it
             self.link.publish_mock(
                 "mock-shop",
                 "Invented purchases over the public catalogue, in the schema of the real ones.",
@@ -356,7 +359,8 @@ class Service:
         stamp = forgotten_stamp(self.home), purchases_stamp(self.home)
         if stamp != self._forgotten:
             finish_in_own_process(self.home)
-            self._forgotten = forgotten_stamp(self.home), purchases_stamp(self.home)
+            # As it was before: who asks meanwhile, and is then killed, is looked for next time.
+            self._forgotten = stamp
 
     def _is_due(self, submission: Submission, order: Round) -> bool:
         """Wait until a run may be answered; False if this service is to stop before that.

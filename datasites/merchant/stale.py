@@ -23,6 +23,7 @@ from recsys.files import atomic_write_text, sweep_leftovers
 
 __all__ = [
     "BUNDLE_FORMAT",
+    "HANDED_OVER",
     "data_turn",
     "has_open_shop",
     "is_stale",
@@ -39,6 +40,10 @@ BUNDLE_FORMAT = 3
 """Of a serving bundle; older ones lack what may be shown to anybody, and are made anew."""
 
 Stamp = tuple[int, int, int]
+
+HANDED_OVER = ".handed-over-"
+"""Beginning of the names of folders for files that were handed over on the page."""
+_LOOKED_AT_SECONDS = 3600.0
 
 _LOCK, _MARK = "data.lock", "stale"
 _digests: dict[Path, tuple[Stamp, str]] = {}
@@ -100,11 +105,13 @@ def mark_stale(home: MerchantHome) -> None:
 
 
 def sweep_copies(home: MerchantHome) -> None:
-    """Remove half-written purchases of whoever was killed; called in a `data_turn`.
+    """Remove purchases that whoever was killed left half written; called in a `data_turn`.
 
-    Such a file may hold somebody who has asked to be forgotten.
+    Such a file may hold somebody who has asked to be forgotten. Whoever writes among the data has
+    the turn; a file that was handed over on the page may still be looked at for a while.
     """
-    sweep_leftovers(home.data, ".shop.parquet.*.tmp")
+    sweep_leftovers(home.data)
+    sweep_leftovers(home.private, f"{HANDED_OVER}*.tmp", _LOOKED_AT_SECONDS)
 
 
 def take_mark_away(home: MerchantHome) -> None:

@@ -74,6 +74,7 @@ def add_data(
                 "approved for the purchases and the catalogue that are here. Revoke them first "
                 "(`toyfed datasite revoke STUDY`)."
             )
+        (home.private / "mock-published").unlink(missing_ok=True)  # the service makes it anew
         # Both are whole on the disk before either takes its place: toys are numbered by the
         # catalogue.
         with (
@@ -83,8 +84,8 @@ def add_data(
             write_catalogue(new_catalogue, public)
             write_shop(new_shop, shop, public)
             mark_stale(home)  # what was learned from the purchases that go now
-        (home.private / "mock-published").unlink(missing_ok=True)  # the service makes it anew
         sweep_copies(home)
+        (home.private / "mock-published").unlink(missing_ok=True)  # if it was made just then
     facts = {
         "added_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "source": purchases.name,

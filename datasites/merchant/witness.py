@@ -44,6 +44,7 @@ _MOST_BYTES = 1 << 20
 _BLOCK = 16 * 1024
 _NONCE = 12
 _KEY = "witness.key"
+_SHARE = "the share"
 
 
 class Place(Protocol):
@@ -211,7 +212,8 @@ class Witnesses:
     def _place(self, name: str) -> Place:
         if name not in self._open:
             place = self._open[name] = self._places[name]()
-            if (where := _address(place)) and where == self._addresses.get(name):
+            where = _address(place)
+            if name == _SHARE and where and where == self._addresses.get(name):
                 # A share that is not mounted is away; it has not lost anything.
                 self._is_there(name)
         return self._open[name]
@@ -292,7 +294,7 @@ def _places(home: MerchantHome) -> dict[str, Callable[[], Place]]:
 
         return opened
 
-    places = {"the share": folder(home.settings.share, made=True)}
+    places = {_SHARE: folder(home.settings.share, made=True)}
     for number, where in enumerate(home.settings.head_copies, 1):
         places[f"copy {number}"] = folder(where, made=False)
     return places

@@ -8,7 +8,15 @@ from typing import Any
 import pytest
 
 from datasites.errors import ReviewError
-from datasites.protocol import Proposal, Result, Round, parse_message, safe_name, sha256_of
+from datasites.protocol import (
+    MOST_RELEASE_BYTES,
+    Proposal,
+    Result,
+    Round,
+    parse_message,
+    safe_name,
+    sha256_of,
+)
 from recsys.privacy import SubsampledGaussianEvent
 
 SHA = "a" * 64
@@ -142,6 +150,23 @@ def test_what_is_not_plain_json_is_refused(
 def test_a_message_of_megabytes_is_refused(make_proposal: Callable[..., Proposal]) -> None:
     with pytest.raises(ReviewError, match="bytes"):
         parse_message(params_of(make_proposal()) | {"settings": {"x": "y" * 2**20}})
+
+
+def test_a_phase_releases_no_more_than_an_answer_carries(
+    make_proposal: Callable[..., Proposal],
+) -> None:
+    params = params_of(make_proposal())
+    (output, *_) = params["phases"][0]["outputs"]
+    fits = output | {"dtype": "float64", "shape": [MOST_RELEASE_BYTES // 8]}
+    params["phases"][0]["outputs"] = [fits]
+    parse_message(params)
+    params["phases"][0]["outputs"] = [fits, output | {"name": "more", "shape": [1]}]
+    with pytest.raises(ReviewError, match="at most 120 MB of arrays in one phase"):
+        parse_message(params)
+    # Before anything is multiplied out.
+    params["phases"][0]["outputs"] = [fits | {"shape": [10**8] * 1000}]
+    with pytest.raises(ReviewError, match="at most 4 items"):
+        parse_message(params)
 
 
 def test_two_phases_or_two_arrays_of_one_name_are_refused(

@@ -83,7 +83,7 @@ def init(
     forgotten there comes back.
     """
     from datasites.merchant import MerchantHome, MerchantSettings
-    from datasites.merchant.forget import take_over
+    from datasites.merchant.forget import take_over, who_was_forgotten
     from datasites.merchant.ledger import Ledger, verify_export
     from datasites.merchant.ledger.terms import Terms
     from datasites.share_options import checked_options, keep_options, poll_seconds
@@ -101,9 +101,10 @@ def init(
     signs = checked_options(share_options, settings.share)
     Terms(Budget(epsilon, delta), period_days, lifetime_epsilon)  # before anything is made
     earlier = [verify_export(file) for file in spent_before or []]
-    forgetful = MerchantHome.open(forgotten_from) if forgotten_from else None
+    forgotten = who_was_forgotten(MerchantHome.open(forgotten_from)) if forgotten_from else None
     made = MerchantHome.create(home, settings)
-    forgotten = take_over(made, forgetful) if forgetful else 0
+    if forgotten is not None:
+        take_over(made, forgotten)
     keep_options(made.private, signs)
     spent = Ledger.create(
         made.ledger_path,
@@ -119,15 +120,15 @@ def init(
                 "epsilon": epsilon,
                 "delta": delta,
                 "spent": spent.epsilon,
-                "forgotten": forgotten,
+                "forgotten": 0 if forgotten is None else len(forgotten.hashes),
             }
         )
         return
     before = (
         f"  spent    epsilon {spent.epsilon:.4g} of it at earlier datasites\n" if earlier else ""
     )
-    if forgetful:
-        before += f"  left out {forgotten:,} shoppers who asked to be forgotten\n"
+    if forgotten is not None:
+        before += f"  left out {len(forgotten.hashes):,} who asked to be forgotten\n"
     elif earlier:
         before += (
             "  note     who asked to be forgotten at an earlier datasite is left out here only "
@@ -268,7 +269,7 @@ def status(home: DatasiteHomeOption = HOME, json_output: JsonOption = False) -> 
     ahead = forecast(ledger)
     facts = {
         "name": opened.settings.name,
-        "service": state.text,
+        "service": state.state,
         "detail": state.detail,
         "last_pass": beat.get("at", ""),
         "has_data": desk.has_data(opened),
@@ -289,7 +290,7 @@ def status(home: DatasiteHomeOption = HOME, json_output: JsonOption = False) -> 
         return
     lines = {
         "shop": escape(opened.settings.name),
-        "service": ": ".join(filter(None, (facts["service"], escape(facts["detail"])))),
+        "service": ": ".join(filter(None, (state.text, escape(state.detail)))),
         "last pass": f"{when(beat['at'])} UTC" if beat.get("at") else "none yet",
         "purchases": escape(handed_over(opened))
         if facts["has_data"]

@@ -75,7 +75,8 @@ def _asked_for() -> list[str]:
         lines = [typer.prompt("The shopper's id", hide_input=True)]
     else:
         try:
-            lines = sys.stdin.read().splitlines()
+            # Lines as a file of purchases has them; some editors put a mark at the beginning.
+            lines = sys.stdin.read().removeprefix("\ufeff").split("\n")
         except UnicodeError:
             raise typer.BadParameter("expected shoppers' ids in UTF-8, found other bytes") from None
     shoppers = [line for line in lines if line.strip()]

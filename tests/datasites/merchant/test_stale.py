@@ -12,6 +12,7 @@ import pytest
 
 from datasites.errors import DatasiteError, SettingsError
 from datasites.merchant import Ledger, MerchantHome, add_data, fit
+from datasites.merchant import service as service_module
 from datasites.merchant.forget import forget
 from datasites.merchant.service import Service
 from datasites.merchant.serving import open_shop
@@ -225,6 +226,27 @@ def test_no_run_sees_who_asked_while_the_service_was_up(
         killed.setattr("recsys.data.write_shop", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             forget(home, "alice")
+    assert "alice" in load_shop(home, load_catalogue(home)).all.shopper_ids
+    service._finish_forgetting()
+    assert "alice" not in load_shop(home, load_catalogue(home)).all.shopper_ids
+
+
+def test_who_asks_while_the_service_looks_for_others_is_looked_for_next_time(
+    home: MerchantHome, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = service_module.finish_in_own_process
+
+    def meanwhile(where: MerchantHome) -> None:
+        looks(where)
+        with monkeypatch.context() as killed:
+            killed.setattr("recsys.data.write_shop", lambda *_: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                forget(home, "alice")
+
+    service = Service(home, Link(), ledger)  # type: ignore[arg-type]
+    with monkeypatch.context() as busy:
+        busy.setattr(service_module, "finish_in_own_process", meanwhile)
+        service._finish_forgetting()
     assert "alice" in load_shop(home, load_catalogue(home)).all.shopper_ids
     service._finish_forgetting()
     assert "alice" not in load_shop(home, load_catalogue(home)).all.shopper_ids

@@ -34,6 +34,8 @@ def test_a_shopper_is_forgotten(tmp_path: Path) -> None:
     assert toyfed("datasite", "forget", "-H", place, told="\n").exit_code == 2
     several = toyfed("datasite", "forget", "-H", place, told="zoe\n\n lee \n")
     assert "1 of 2 shoppers are gone" in several.output
+    marked = toyfed("datasite", "forget", "-H", place, "--json", told="\ufeffann\u2028kim\n")
+    assert json.loads(marked.output)["asked"] == 1
     back = toyfed("datasite", "forget", "--take-back", "-H", place, told="kim\nann\n")
     assert "1 of 2 had asked" in back.output
 
@@ -46,5 +48,20 @@ def test_a_datasite_that_follows_takes_over_who_was_forgotten(tmp_path: Path) ->
     assert toyfed("datasite", *init, "-H", tmp_path / "old").exit_code == 0
     assert toyfed("datasite", "forget", "-H", tmp_path / "old", told="kim\n").exit_code == 0
     made = toyfed("datasite", *init, "-H", tmp_path / "new", "--forgotten-from", tmp_path / "old")
-    assert "left out 1 shoppers" in made.output
+    assert "left out 1 who asked" in made.output
     assert "1 shopper" in toyfed("datasite", *add, "-H", tmp_path / "new").output
+
+
+def test_a_list_that_cannot_be_taken_over_leaves_no_half_datasite(tmp_path: Path) -> None:
+    init = ("datasite", "init", "Castle", "--email", "c@toys.test", "--share", tmp_path / "s", "-H")
+    assert toyfed(*init, tmp_path / "old").exit_code == 0
+    assert toyfed("datasite", "forget", "-H", tmp_path / "old", told="kim\n").exit_code == 0
+    key = tmp_path / "old" / "private" / "keys" / "forget.key"
+    kept = key.read_bytes()
+    key.unlink()
+    follow = (*init, tmp_path / "new", "--forgotten-from", tmp_path / "old")
+    assert "forget.key" in toyfed(*follow).output
+    assert not (tmp_path / "new").exists()
+    key.write_bytes(kept)
+    key.chmod(0o600)
+    assert toyfed(*follow).exit_code == 0

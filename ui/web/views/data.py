@@ -70,9 +70,7 @@ def _stock(home: MerchantHome) -> None:
         "A CSV with item_id and, if you like, quantity", ["csv"], key="stock-file"
     )
     if uploaded is not None and st.button("Take it over", key="keep-stock"):
-        with tempfile.TemporaryDirectory(
-            prefix=".handed-over-", suffix=".tmp", dir=home.private
-        ) as folder:
+        with _handed_over(home) as folder:
             try:
                 demand(Action.ADD_DATA, home.root)
                 kept, others = set_stock(home, _put(Path(folder), uploaded, "stock"), catalogue)
@@ -164,9 +162,7 @@ def _hand_over(home: MerchantHome) -> None:
             "does the same."
         )
         return
-    with tempfile.TemporaryDirectory(
-        prefix=".handed-over-", suffix=".tmp", dir=home.private
-    ) as folder:
+    with _handed_over(home) as folder:
         try:
             demand(Action.ADD_DATA, home.root)
             ours = _put(Path(folder), purchases, "purchases")
@@ -180,7 +176,9 @@ def _hand_over(home: MerchantHome) -> None:
 
 def _handed_over(home: MerchantHome) -> tempfile.TemporaryDirectory[str]:
     """A folder for uploaded files, named so that it is swept where this process is killed."""
-    return tempfile.TemporaryDirectory(prefix=".handed-over-", suffix=".tmp", dir=home.private)
+    from datasites.merchant.stale import HANDED_OVER
+
+    return tempfile.TemporaryDirectory(prefix=HANDED_OVER, suffix=".tmp", dir=home.private)
 
 
 def _put(folder: Path, uploaded: UploadedFile, name: str) -> Path:

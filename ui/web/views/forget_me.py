@@ -9,6 +9,7 @@ import streamlit as st
 
 from datasites.merchant.home import MerchantHome
 from recsys.errors import ToyFedError
+from ui.errors import DoorError
 from ui.web.doors import Action, demand, end_others, may, signed_in
 from ui.web.plain import plain_error
 from ui.web.views.basket import empty
@@ -58,7 +59,8 @@ def forget_form(home: MerchantHome, shop: ServedShop) -> None:
             )
             return
         empty(shop)
-        end_others(home.root, person)
+        with contextlib.suppress(DoorError):
+            end_others(home.root, person)
         # Where it fails the shop stays closed, and the datasite's service tries again.
         with (
             st.spinner("Making this shop's lists anew, without your purchases …"),

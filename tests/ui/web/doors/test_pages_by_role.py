@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from datasites.merchant import Ledger, MerchantHome, desk
 from datasites.merchant.store import load_catalogue, load_shop
 from datasites.protocol import Proposal
 from tests.ui.web.market import BARE, SHOP, STUDY, texts
-from ui.web.doors import PAGES, PageName, Role
+from ui.web.doors import DOORS_VARIABLE, PAGES, DoorStore, PageName, Role
 
 SignIn = Callable[..., str]
 APP = Path(__file__).parents[4] / "ui" / "web" / "app.py"
@@ -86,6 +87,8 @@ def test_a_shopper_has_herself_forgotten_and_nobody_else(
     identity, _ = shopper
     before = load_shop(homes[SHOP], load_catalogue(homes[SHOP])).all
     sign_in(Role.SHOPPER, homes[SHOP].root, identity)
+    store = DoorStore(Path(os.environ[DOORS_VARIABLE]))
+    elsewhere = store.begin(Role.SHOPPER, merchant=homes[SHOP].root, shopper=identity)
     page = open_app()
     assert "cannot be taken back" in texts(page.button(key="forget-me").click().run())
     asked = forget_form(homes[SHOP])
@@ -93,6 +96,7 @@ def test_a_shopper_has_herself_forgotten_and_nobody_else(
     assert not asked.exception
     after = load_shop(homes[SHOP], load_catalogue(homes[SHOP])).all
     assert {*map(str, before.shopper_ids)} - {*map(str, after.shopper_ids)} == {identity}
+    assert store.person(elsewhere) is None
     again = open_app()
     assert "This shop knows of nothing that you bought" in texts(again)
     assert not [one for one in again.button if one.key == "forget-me"]

@@ -172,6 +172,31 @@ def test_links_are_bounded(store: DoorStore, clock: Clock) -> None:
 
 
 @pytest.mark.attack
+def test_of_a_shopper_all_but_one_session_ends(store: DoorStore, tmp_path: Path) -> None:
+    def opened(shopper: str, merchant: Path = tmp_path) -> str:
+        return store.begin(Role.SHOPPER, merchant=merchant, shopper=shopper)
+
+    here, elsewhere, other, namesake = (
+        opened("kim"),
+        opened("kim"),
+        opened("lee"),
+        opened("kim", tmp_path / "another shop"),
+    )
+    link = store.new_link(Role.SHOPPER, merchant=tmp_path, shopper="kim")
+    person = store.person(here)
+    assert person is not None
+    store.end_others(person)
+    assert store.person(here) == person
+    assert store.person(elsewhere) is None
+    assert store.use_link(link) is None
+    assert store.person(other) is not None
+    assert store.person(namesake) is not None
+    owner = store.person(store.begin(Role.MERCHANT, merchant=tmp_path))
+    assert owner is not None
+    store.end_others(owner)
+    assert store.person(here) == person
+
+
 def test_a_role_that_does_not_exist_here_ends(store: DoorStore) -> None:
     link, session, mine = (
         store.new_link(Role.DEMO),
