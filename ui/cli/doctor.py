@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import resource
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -28,6 +29,7 @@ PINNED = {
     "dp-accounting": "0.6.0",
 }
 FREE_MB = 500
+LOCKED_MB = 512  # what Python, numpy and what they load take, with room to spare
 
 
 @guarded
@@ -82,6 +84,20 @@ def _sandbox() -> Iterator[Finding]:
     if status.available:
         status = probe_programs()
         yield "programs of others", status.available, status.detail, status.what_to_do
+        yield "memory they may lock", True, _lockable(), ""  # without it they run all the same
+
+
+def _lockable() -> str:
+    """Whether libraries of programs stay in memory, where one shopper's child evicts nothing."""
+    _, most = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+    if os.geteuid() == 0 or most == resource.RLIM_INFINITY:
+        return "as much as they need"
+    if most >= LOCKED_MB * 2**20:
+        return f"{most // 2**20:,} MB"
+    return (
+        f"{most // 2**20:,} MB: a side channel stays open where memory is short; allow this user "
+        f"{LOCKED_MB} MB (`memlock` in /etc/security/limits.conf) before you approve programs"
+    )
 
 
 def _noise() -> Iterator[Finding]:

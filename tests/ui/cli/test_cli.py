@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from typer.testing import CliRunner
 from datasites.merchant import contributions
 from datasites.merchant.contributions import nest
 from ui.cli import app
+from ui.cli.doctor import _lockable
 
 
 def toyfed(*words: object) -> Result:
@@ -188,6 +190,23 @@ def test_the_doctor_says_what_it_looked_at() -> None:
     assert all(row["ok"] or row["what_to_do"] for row in rows)
     sandbox = {row["check"]: row["ok"] for row in rows}
     assert ("programs of others" in sandbox) == sandbox["sandbox"]
+
+
+@pytest.mark.parametrize(
+    ("user", "limit", "told"),
+    [
+        (0, 8 << 20, "as much as they need"),
+        (1000, resource.RLIM_INFINITY, "as much as they need"),
+        (1000, 1 << 30, "1,024 MB"),
+        (1000, 8 << 20, "8 MB: a side channel stays open where memory is short"),
+    ],
+)
+def test_the_doctor_tells_how_much_memory_programs_may_lock(
+    monkeypatch: pytest.MonkeyPatch, user: int, limit: int, told: str
+) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: user)
+    monkeypatch.setattr("resource.getrlimit", lambda _: (limit, limit))
+    assert _lockable().startswith(told)
 
 
 def test_the_doctor_tries_a_program(monkeypatch: pytest.MonkeyPatch) -> None:
