@@ -38,7 +38,7 @@ from datasites.merchant.store import load_catalogue, load_shop
 from datasites.merchant.trouble import DISK_TROUBLES
 from datasites.recipes import recipe_named
 from recsys.artifact import load_model
-from recsys.errors import ArtifactError, ModelError, PrivacyError
+from recsys.errors import ArtifactError, ModelError, PrivacyError, ToyFedError
 from recsys.files import atomic_path, atomic_write_text
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ LEAST_SHOPPERS = 3
 """Behind whatever is shown to somebody who may ask about any toy: see docs/privacy.md."""
 
 _OUT_OF_TIME = 3600
+_REFUSED = 40  # how the process ends that was told so in words
 _DISK = 64  # plus the error's number: how the process ends that could not write
 _MOST_LOG_BYTES = 256 * 1024
 _MOST_CHANGES = 5
@@ -128,9 +129,18 @@ def run_in_own_process(home: MerchantHome, study: str, *, again: bool = False) -
             return
         if (number := done.returncode - _DISK) in DISK_TROUBLES:
             raise OSError(number, "the blend could not be written")
+        if done.returncode == _REFUSED:
+            raise DatasiteError(f"the blend for '{study}' could not be fitted: {_last_line(log)}")
     raise DatasiteError(
         f"the merchant's blend for '{study}' could not be fitted; the reason is in private/fit.log"
     )
+
+
+def _last_line(log: Path) -> str:
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - 2000))
+        lines = file.read().decode(errors="replace").strip().splitlines()
+    return lines[-1] if lines else "nothing was said"
 
 
 def own_components() -> dict[str, Recommender]:
@@ -330,6 +340,9 @@ if __name__ == "__main__":
     try:
         with heavy_work():
             fit(MerchantHome.open(Path(sys.argv[1])), sys.argv[2], again="again" in sys.argv[3:])
+    except ToyFedError as error:
+        print(str(error).replace("\n", " "))  # such a text holds nothing of a shopper
+        sys.exit(_REFUSED)
     except OSError as error:
         if error.errno not in DISK_TROUBLES:
             raise

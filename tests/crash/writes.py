@@ -20,13 +20,14 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from datasites.errors import TransportError
+from datasites.errors import DatasiteError, TransportError
 from datasites.merchant import Ledger, MerchantHome, apart, desk, fit, sandbox
 from datasites.merchant.ledger.store import Store
 from datasites.merchant.service import Service
 from datasites.study import coordinator as coordinator_module
 from datasites.syftbox import MerchantLink, ScientistLink
 from datasites.syftbox.store import ObjectStore
+from recsys.errors import ToyFedError
 from tests.crash.invariants import check_study
 from tests.crash.market import SCIENTIST, Market
 
@@ -83,6 +84,14 @@ class Stops:
             self.side = before
 
 
+def _fit_here(home: MerchantHome, study: str, *, again: bool = False) -> None:
+    """`fit.run_in_own_process` without the process; what it raises is the same."""
+    try:
+        fit.fit(home, study, again=again)
+    except ToyFedError as error:
+        raise DatasiteError(f"could not be fitted: {error}") from None
+
+
 class Theatre(Market):
     """Two merchants and a data scientist, all in this process; any of them may be stopped."""
 
@@ -93,7 +102,7 @@ class Theatre(Market):
         monkeypatch.setattr(sandbox, "run", self._sandbox)
         monkeypatch.setattr(apart, "verify_artefact", fit.verify_artefact)
         monkeypatch.setattr(apart, "make_mock", lambda _: ({"mock.csv": b"mock\n"}, "digest"))
-        monkeypatch.setattr(fit, "run_in_own_process", fit.fit)
+        monkeypatch.setattr(fit, "run_in_own_process", _fit_here)
         still = SimpleNamespace(monotonic=time.monotonic, sleep=lambda _: self.pass_time())
         monkeypatch.setattr(coordinator_module, "time", still)
         self.stops = Stops(monkeypatch)

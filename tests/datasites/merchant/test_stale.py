@@ -352,3 +352,10 @@ def test_a_bundle_that_is_gone_is_made_anew(home: MerchantHome) -> None:
         bundle.unlink()
     assert fit.refit(home)
     assert open_shop(home).recommend([], 3)
+
+
+def test_why_a_closed_shop_stays_closed_is_told_in_words(home: MerchantHome) -> None:
+    (home.data / "shop.parquet").write_bytes(b"nothing of the kind")
+    assert is_stale(home)
+    with pytest.raises(DatasiteError, match=r"could not be fitted: Expected whole Parquet in shop"):
+        fit.refit(home)
