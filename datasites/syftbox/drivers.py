@@ -166,6 +166,8 @@ class FarShare:
             given_up, self._fs = self._fs, None
             if self.kind == "gdrive" and given_up is not None:
                 given_up.close()
+            if self.kind == "webdav" and given_up is not None:
+                given_up.client.http.close()  # or its sockets stay until they are collected
         raise error
 
     def _connected(self) -> Any:
