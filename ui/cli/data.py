@@ -65,7 +65,9 @@ def synthesize(
     out: Annotated[Path, typer.Argument(help="The marketplace folder to write.")],
     merchants: Annotated[int, typer.Option(min=1)] = 6,
     shoppers: Annotated[int, typer.Option(min=1)] = 20_000,
-    toys: Annotated[int, typer.Option(min=10)] = 300,
+    toys: Annotated[
+        int, typer.Option(min=10, max=50_000, help="50,000 take 2 GB, and memory grows as squares.")
+    ] = 300,
     seed: Annotated[int, typer.Option(help="The same seed gives the same marketplace.")] = 0,
     force: ForceOption = False,
 ) -> None:
