@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -13,7 +14,7 @@ from typing import Any, Literal
 from datasites.merchant.home import MerchantHome
 from recsys.files import atomic_write_text
 
-__all__ = ["Heartbeat", "ServiceState", "read_beat", "service_state"]
+__all__ = ["Heartbeat", "ServiceState", "has_come_up", "read_beat", "service_state"]
 
 # Each is a write that waits for the disk; a page calls a service silent after half a minute.
 _EVERY_SECONDS = 10.0
@@ -74,6 +75,8 @@ def service_state(home: MerchantHome, busy: bool) -> ServiceState:
         return ServiceState("troubled", "has trouble", "odd", detail)
     if silent > SILENT_SECONDS + 10 * home.settings.poll_seconds:
         return ServiceState("silent", "is silent", "odd", f"Last sign {silent / 60:.0f} min ago.")
+    if state == "starting":
+        return ServiceState("starting", "is starting", "well")
     return ServiceState("running", "is running", "well")
 
 
@@ -89,6 +92,11 @@ def _alive(pid: int) -> bool:
     return True
 
 
+def has_come_up(home: MerchantHome) -> bool:
+    """Whether a service has ended a pass since its file was made."""
+    return bool(read_beat(home).get("state", "starting") != "starting")
+
+
 class Heartbeat:
     """Says how the service is: at once when that changes, else every few seconds."""
 
@@ -99,10 +107,18 @@ class Heartbeat:
         self._at = 0.0
 
     def beat(self, state: str, detail: str = "") -> None:
-        """Tell that the service is 'running', 'troubled' or 'stopped'.
+        """Tell after a pass that the service is 'running', 'troubled' or 'stopped'.
 
         Raises OSError if it cannot be written.
         """
+        self._tell(state, detail)
+
+    def alive(self, state: str = "running") -> None:
+        """Tell within a pass, which may take hours, that the service lives, as far as it can."""
+        with contextlib.suppress(OSError):
+            self._tell(state, "")
+
+    def _tell(self, state: str, detail: str) -> None:
         now = self._clock()
         if self._last != (state, detail) or now - self._at >= _EVERY_SECONDS:
             beat = {

@@ -60,12 +60,7 @@ def serve(
         service: Service | None = None
         said: set[tuple[str, str]] = set()
         pulse, pace, trouble = Heartbeat(home), Pace(home.settings.poll_seconds), ""
-
-        def alive() -> None:
-            with contextlib.suppress(OSError):
-                pulse.beat("running")
-
-        alive()  # a first pass may take hours: it runs what waited
+        pulse.alive("starting")  # a first pass may take hours: it runs what waited
         while True:
             try:
                 if service is None:
@@ -75,7 +70,7 @@ def serve(
                     witnesses.check()
                     link = MerchantLink(home.settings.email, home.root, home.settings.share)
                     fresh = Service(home, link, ledger, witnesses)
-                    fresh.alive = alive
+                    fresh.alive = pulse.alive
                     fresh.recover()
                     service = fresh
                 if service.step(lambda: stopping or (stop is not None and stop())):

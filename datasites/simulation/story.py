@@ -14,10 +14,12 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from datasites.errors import DatasiteError, SettingsError
 from datasites.merchant import Ledger, MerchantHome, MerchantSettings, add_data, desk, peers
+from datasites.merchant.heartbeat import has_come_up
 from datasites.recipes import recipe_named
 from datasites.simulation.processes import Services
 from datasites.study import (
@@ -126,7 +128,7 @@ class Story:
         self.link = ScientistLink(SCIENTIST, home.root, str(self.share))
         for merchant in self.merchants.values():
             self._until(
-                f"{merchant.settings.name}'s datasite to come up", merchant.heartbeat.exists
+                f"{merchant.settings.name}'s datasite to come up", partial(has_come_up, merchant)
             )
             self.link.request_peer(merchant.settings.email)
         for merchant in self.merchants.values():

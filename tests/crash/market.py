@@ -11,10 +11,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from datasites.merchant import Ledger, MerchantHome, MerchantSettings, add_data, desk, peers
 from datasites.merchant.desk import APPROVAL_DAYS
+from datasites.merchant.heartbeat import has_come_up
 from datasites.simulation.processes import Services
 from datasites.study import (
     Coordinator,
@@ -120,7 +122,7 @@ class Market:
         write_catalogue(self.desk.catalogue, self._made.catalogue)
         self.link = ScientistLink(SCIENTIST, self.desk.root, str(self.share))
         for home in self.homes.values():
-            until(home.heartbeat.exists)
+            until(partial(has_come_up, home))
             self.link.request_peer(home.settings.email)
         for home in self.homes.values():
             ledger = Ledger.open(home.ledger_path)
@@ -160,7 +162,7 @@ class Market:
             home.heartbeat.unlink()
             self.start(home)
         self.link = ScientistLink(SCIENTIST, self.desk.root, str(self.share))
-        until(lambda: all(home.heartbeat.exists() for home in self.homes.values()))
+        until(lambda: all(has_come_up(home) for home in self.homes.values()))
         # Answers are kept until their reader has signed for them.
         until(self._all_read)
 

@@ -10,6 +10,7 @@ import time
 import pytest
 
 from datasites.merchant import Ledger, MerchantHome
+from datasites.merchant.heartbeat import has_come_up
 from datasites.pace import Pace
 
 
@@ -44,7 +45,7 @@ def test_a_service_that_waits_ends_at_once_when_asked(home: MerchantHome, ledger
     process = subprocess.Popen([sys.executable, "-m", "datasites.merchant", str(home.root)])
     try:
         deadline = time.monotonic() + 60
-        while not home.heartbeat.exists():
+        while not has_come_up(home):
             assert time.monotonic() < deadline, "it did not come up"
             time.sleep(0.1)
         time.sleep(0.5)

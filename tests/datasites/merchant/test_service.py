@@ -470,5 +470,5 @@ def test_the_heart_beats_before_the_first_pass_has_ended(
 
     monkeypatch.setattr(Service, "step", step)
     serve(home, once=True)
-    assert states == ["is running"]
+    assert states == ["is starting"]
     assert service_state(home, busy=False).text == "stopped"
