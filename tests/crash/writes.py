@@ -111,7 +111,7 @@ class Theatre(Market):
 
     def start(self, home: MerchantHome) -> None:
         """In this process, a service starts when it first acts."""
-        home.heartbeat.write_text("{}")
+        home.heartbeat.write_text('{"state": "running"}')
 
     def restart(self) -> None:
         """Begin every party anew from what is on disk."""
