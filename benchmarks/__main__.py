@@ -6,7 +6,8 @@ toys, needs --data).
 
 Long, alone and with options of their own: `quality --data DIR` (every recipe, budget and number of
 merchants), `size` (what joining adds as a market grows); both go on where they were stopped.
-`federation` (merges side by side where merchants are unequal) takes minutes. `api` asks a web
+`federation` (merges side by side where merchants are unequal) and `pairs --data DIR` (the list of
+pairs as a catalogue grows) take minutes. `api` asks a web
 shop's questions at a fixed rate. `pages` (in Chromium) says what people wait for at the screens.
 `soak` (hundreds of rounds, dozens of merchants) says whether anything grows or slows down.
 """
@@ -23,6 +24,7 @@ from benchmarks import (
     landmarks,
     memory,
     pages,
+    pairs,
     privacy,
     quality,
     size,
@@ -35,6 +37,7 @@ LONG = {
     "api": api.main,
     "federation": federation.main,
     "pages": pages.main,
+    "pairs": pairs.main,
     "quality": quality.main,
     "size": size.main,
     "soak": soak.main,

@@ -80,6 +80,7 @@ class Review:
     difference: str  # unified diff against that recipe, "" when identical or unknown
     findings: list[Finding]
     problems: list[str]  # reasons why it cannot be approved at all
+    over_budget: bool  # whether the last of them is that it costs too much
     cost_epsilon: float  # of everything the study releases, by itself
     spent_epsilon: float  # of everything already booked or promised here
     after_epsilon: float  # of both together
@@ -220,7 +221,8 @@ def review(home: MerchantHome, ledger: Ledger, study: str) -> Review:
     cost, held = Tally.of(proposal.events()), ledger.held()
     both = held + cost if request.status == "pending" else held
     after = both.epsilon(budget.delta)
-    if request.status == "pending" and after > budget.epsilon * (1 + 1e-6):
+    over_budget = request.status == "pending" and after > budget.epsilon * (1 + 1e-6)
+    if over_budget:
         problems.append(
             f"it would bring this datasite to epsilon {after:.3g}, above its budget of "
             f"{budget.epsilon:.3g} at delta {budget.delta:g}"
@@ -229,6 +231,7 @@ def review(home: MerchantHome, ledger: Ledger, study: str) -> Review:
         try:
             ledger.check_room(proposal.events())  # also what all periods together may cost
         except BudgetError as error:
+            over_budget = True
             problems.append(str(error).rstrip("."))
     return Review(
         request=request,
@@ -237,6 +240,7 @@ def review(home: MerchantHome, ledger: Ledger, study: str) -> Review:
         difference=difference,
         findings=scan_code(request.code),
         problems=problems,
+        over_budget=over_budget,
         cost_epsilon=cost.epsilon(budget.delta),
         spent_epsilon=held.epsilon(budget.delta),
         after_epsilon=after,
@@ -300,7 +304,7 @@ def _approve(
     found = review(home, ledger, study)
     request = found.request
     if found.problems:
-        kind = BudgetError if "budget" in found.problems[-1] else ReviewError
+        kind = BudgetError if found.over_budget else ReviewError
         raise kind(f"'{study}' cannot be approved: {'; '.join(found.problems)}.")
     if not found.shipped and found.noised_here and not read_foreign_code:
         raise ReviewError(

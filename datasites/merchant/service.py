@@ -77,6 +77,7 @@ class Service:
         self._stopping: Callable[[], bool] = lambda: False
         self._cut_short = False
         self._forgotten: object = None  # nobody was looked for yet
+        # Called now and then while an answer is held back: whoever watches sees that we live.
         self.alive: Callable[[], None] = lambda: None
         self._in_review: set[str] = set()
         self._waiting_for: dict[str, str] = {}

@@ -123,8 +123,9 @@ def _among_all(features: sp.csr_matrix, nearest: int) -> Iterator[Found]:
         block = (features[rows] @ by_term).toarray()
         block[np.arange(rows.size), rows] = -1.0
         # The least that the nearest reach: a partition is much cheaper than sorting all.
-        last = np.partition(np.round(block * _FINE), -nearest, axis=1)[:, -nearest, None]
-        row, other = np.nonzero((np.round(block * _FINE) >= last) & (block > 1e-6))
+        rounded = np.round(block * _FINE)
+        last = np.partition(rounded, -nearest, axis=1)[:, -nearest, None]
+        row, other = np.nonzero((rounded >= last) & (block > 1e-6))
         row, other, place = _best(row, other, block[row, other], nearest, features.shape[0])
         yield rows[row], other, place
 
